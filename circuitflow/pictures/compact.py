@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
-from string import ascii_letters
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from string import ascii_letters, digits
 
 _START = "function value("
 _TEXT = r'"(?:[^"\\]|\\.)*"|`[^`]*`'
@@ -14,6 +14,7 @@ _TOKEN = re.compile(rf"{_TEXT}|(?<![\w$.])(inputs\.|outputs\.)?([A-Za-z_$][\w$]*
 _SPACED = re.compile(rf"({_TEXT})|\s*([=*/?:,])\s*")
 _DECLARED = re.compile(r"^(?:const|let) ([A-Za-z_]\w*) =", re.MULTILINE)
 _NUMBER = re.compile(r"outputs\.(\w+) = (\w+);")
+_READ = re.compile(r"const (\w+)=inputs\.(\w+);")
 _ENTRY = re.compile(r"(\w+): (new \w+\(\d+\)|[^,{}()]+)")
 
 
@@ -26,8 +27,10 @@ def compact(module: str, members: Collection[str]) -> tuple[str, Mapping[str, st
     before, _, body = module.partition(_START)
     locals_ = {*_DECLARED.findall(body)} - {"outputs"}
     taken = {*re.findall(r"[A-Za-z_$][\w$]*", module)}
-    short = (name for number in itertools.count() for letter in ascii_letters
-             if (name := f"{letter}{number}") not in taken)
+    # No word of JavaScript ends with a digit.
+    short = (name for size in itertools.count() for letters in
+             itertools.product(ascii_letters, *[ascii_letters + digits] * size, digits)
+             if (name := "".join(letters)) not in taken)
     names = dict(zip(sorted(locals_.union(members)), short, strict=False))
 
     def renamed(match: re.Match[str]) -> str:
@@ -38,7 +41,7 @@ def compact(module: str, members: Collection[str]) -> tuple[str, Mapping[str, st
     text = _TOKEN.sub(renamed, "\n".join(_gathered(lines, names)))
     lines = [_SPACED.sub(lambda match: match[1] or match[2], line) for line in text.split("\n")]
     shorthand = (re.sub(r"(?<=[{,])(\w+):\1(?=[,}])", r"\1", line) for line in lines)
-    return before + _START + "\n".join(_joined(shorthand)), {name: names[name] for name in members}
+    return before + _START + "\n".join(_joined(_taken_apart(shorthand))), {name: names[name] for name in members}
 
 
 def _gathered(lines: list[str], names: Mapping[str, str]) -> Iterator[str]:
@@ -58,6 +61,17 @@ def _gathered(lines: list[str], names: Mapping[str, str]) -> Iterator[str]:
                                  if name not in numbers)
                 line = f"const outputs = {{{line}}};"
             yield line
+
+
+def _taken_apart(lines: Iterable[str]) -> Iterator[str]:
+    """One declaration for inputs that are read one after the other."""
+    for is_read, group in itertools.groupby(lines, lambda line: _READ.fullmatch(line) is not None):
+        if is_read:
+            pairs = _READ.findall("\n".join(group))
+            members = ",".join(member if name == member else f"{member}:{name}" for name, member in pairs)
+            yield f"const {{{members}}}=inputs;"
+        else:
+            yield from group
 
 
 def _joined(lines: Iterator[str]) -> Iterator[str]:

@@ -104,8 +104,9 @@ class _Detail:
         group = self._group(path)
         if unit != node.id:
             inner = callee_at(self.circuit.definition, unit)
+            tip = f"{unit}: {inner.name}", printable(inner.definition.body.description or "", TIP)
             return self.canvas.add(Kind.CIRCUIT, (last, inner.name, f"{self.sizes[unit]} nodes"),
-                             tip=printable(inner.definition.body.description or "", TIP), group=group, node=unit)
+                                   tip="\n".join(filter(None, tip)), group=group, node=unit)
         label = (printable(node.label, LABEL),) if node.label else ()
         lines: tuple[str, ...]
         if node.is_source:

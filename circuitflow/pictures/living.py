@@ -31,6 +31,9 @@ from circuitflow.pictures.compact import compact
 from circuitflow.text import printable, short
 from circuitflow.transforms.observed import Observed, observed
 
+VALUES, ELEMENTS = 10_000, 10_000_000
+"""The most values that a page computes, and the most elements in all of them: a move then takes some 30 ms."""
+
 
 class Slots(NamedTuple):
     """The outputs of the code, by what they are to a result."""
@@ -69,6 +72,9 @@ def living(result: Result) -> Living:
     Raises:
         CircuitflowError: JavaScript cannot have it; the message says why.
     """
+    for name, value in result.values.items():
+        if value.dtype.kind in "iu" and value.size and max(-int(value.min()), int(value.max())) >= 2**53:
+            raise InputError(f"'{name}' has an integer beyond 2^53, which a number of JavaScript does not hold")
     view = observed(result)
     exported = export(view.circuit, None, ())
     outputs, inputs = exported.functions[0].gives[0].members, exported.lowered.builder.inputs.members
@@ -121,10 +127,9 @@ def _sources(result: Result, view: Observed, member: Callable[[str], str], slots
                "max": packed(np.broadcast_to(most, value.shape)) if np.any(np.isfinite(most)) else None}
 
 
-def _settings(view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[dict[str, Any]]:
+def _settings(view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[tuple[str, str, str, int]]:
     for name, (flag, value) in view.settings.items():
-        yield {"name": name, "flag": member(flag), "member": member(value),
-               "slot": slots.value[name]}
+        yield name, member(flag), member(value), slots.value[name]
 
 
 def packed(value: Any) -> Any:

@@ -17,7 +17,7 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import callee_at, unit_of
 from circuitflow.pictures.marks import brief, norm
-from circuitflow.pictures.picture import Kind, Mark, Picture
+from circuitflow.pictures.picture import MOST, Kind, Mark, Picture
 from circuitflow.text import number, printable
 
 BANDS = 8
@@ -33,8 +33,9 @@ def overview(circuit: Circuit, result: Result | None) -> Picture:
     bands = _bands(levels, kinds)
     band_of = {level: i for i, band in enumerate(bands) for level in band}
     place = {unit: -1 if kinds[unit] in SOURCES else band_of[level] for unit, level in levels.items()}
-    picture = Picture(printable(circuit.name, 100), notes=(
-        f"an overview of {len(circuit.nodes):,} nodes; --depth draws them all",))
+    wires = sum(len(node.operands) for node in circuit.nodes.values()) + len(circuit.outputs)
+    rest = "; --depth draws them all" if MOST.holds(len(circuit.nodes), wires) else ""
+    picture = Picture(printable(circuit.name, 100), notes=(f"an overview of {len(circuit.nodes):,} nodes{rest}",))
     members: dict[int, list[str]] = {i: [] for i in range(-1, len(bands))}
     for unit, band in place.items():
         members[band].append(unit)
@@ -44,10 +45,11 @@ def overview(circuit: Circuit, result: Result | None) -> Picture:
         lines = [f"{count:,} {printable(kind, 40)}" for kind, count in counts[:_NAMES]]
         if len(counts) > _NAMES:
             lines.append(f"{sum(count for _, count in counts[_NAMES:]):,} others")
-        picture.add(Kind.BAND, (title, *lines), tip="\n".join(f"{count:,} {kind}" for kind, count in counts[:40]))
+        picture.add(Kind.BAND, (title, *lines), tip="\n".join(f"{count:,} {kind}" for kind, count in counts[:40]),
+                    members=tuple(contents))
     for i, names in enumerate(_crossings(circuit, units, place, len(bands))):
         value, gradient = _marks(result, names)
-        picture.connect(f"n{i + 1}", f"n{i + 2}", value=value, gradient=gradient)
+        picture.connect(f"n{i + 1}", f"n{i + 2}", value=value, gradient=gradient, values=tuple(names))
     outputs = list(circuit.outputs if result is None else result.outputs)
     first = tuple(outputs[:_NAMES]) + ((f"{len(outputs) - _NAMES:,} others",) if len(outputs) > _NAMES else ())
     last = len(bands) + 1
@@ -120,12 +122,14 @@ def _marks(result: Result | None, names: Sequence[str]) -> tuple[Mark, Mark | No
         return Mark(_count(names)), None
     values = _flat([result.values[name] for name in names if name in result.values])
     gradients = _flat([result.gradients[name] for name in names if name in result.gradients])
-    full = f"{values.size:,} numbers, {number(values.min())} to {number(values.max())}" if values.size else ""
-    value = Mark(_count(names), (), full)
-    if not gradients.size:
-        return value, None
-    size = norm(gradients)
-    return value, Mark(f"‖·‖ {brief(size)}", (), f"norm of {gradients.size:,} numbers: {size!r}")
+    value = Mark(_count(names), (), _together(values))
+    return value, Mark(f"‖·‖ {brief(norm(gradients))}", (), _together(gradients)) if gradients.size else None
+
+
+def _together(floats: Any) -> str:
+    """The range and the norm of many numbers; "" of none."""
+    return (f"{floats.size:,} numbers, {number(floats.min())} to {number(floats.max())}, norm {norm(floats)!r}"
+            if floats.size else "")
 
 
 def _count(names: Sequence[str]) -> str:

@@ -17,9 +17,10 @@ from circuitflow.explanations.forms import fingerprint, hypertext
 from circuitflow.graph.circuit import Circuit
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.detail import document_node
-from circuitflow.pictures.living import Formulas, Living, living
+from circuitflow.pictures.living import ELEMENTS, VALUES, Formulas, Living, Slots, living
 from circuitflow.pictures.marks import EVERY, every
-from circuitflow.pictures.picture import Kind, Picture
+from circuitflow.pictures.members import members
+from circuitflow.pictures.picture import Kind, Link, Picture
 from circuitflow.pictures.steps import steps
 from circuitflow.pictures.svg import svg
 from circuitflow.pictures.theme import THEMES, Theme
@@ -61,15 +62,17 @@ def contents(subject: Circuit | Result, picture: Picture, theme: Theme) -> Conte
     _by_name(drawing, theme)
     data: dict[str, Any] = {"title": printable(picture.title, 200), "steps": [],
                             "parts": _parts(subject, picture, alive)}
-    if isinstance(subject, Result):
+    if isinstance(subject, Result) and not picture.is_overview:
         content = explanation(subject)
         data["steps"] = list(steps(content, picture))
         if alive:
             lines = _Lines(subject, content, alive)
             data["steps"] = [*map(_without_numbers, steps(content, picture, lines.line))]
-            data |= {"model": alive.model, "places": lines.formulas.places, "nodes": _nodes(subject, picture),
-                     "wires": {wire.key: [alive.slots.value.get(wire.of) if wire.value else None,
-                                          alive.slots.of(wire.back)] for wire in picture.wires}}
+            data["places"] = lines.formulas.places
+    if isinstance(subject, Result) and alive:
+        data |= {"model": alive.model, "nodes": _nodes(subject, picture),
+                 "members": members(subject.circuit, picture, alive.slots),
+                 "wires": {wire.key: _slots(wire, alive.slots) for wire in picture.wires}}
     return Contents(alive, data, _colours(theme) + part("page.css"),
                     ET.tostring(drawing, encoding="unicode"), (*picture.notes, *([why] if why else [])))
 
@@ -108,8 +111,11 @@ def _living(subject: Circuit | Result, picture: Picture) -> tuple[Living | None,
     """What makes the page compute; or None, and why it does not, "" for a structure, which has no numbers."""
     if not isinstance(subject, Result):
         return None, ""
-    if any(vertex.kind == Kind.BAND for vertex in picture.vertices):
-        return None, "An overview does not compute; a picture of every node does."
+    numbers = sum(value.size for value in subject.values.values())
+    if len(subject.values) > VALUES or numbers > ELEMENTS:
+        return None, (f"This page does not compute, because the circuit is too large: it has {len(subject.values):,} "
+                      f"values with {numbers:,} elements, and a page computes at most {VALUES:,} with {ELEMENTS:,}. "
+                      "For other values, draw it again with circuitflow draw --set, or use circuitflow run --set.")
     try:
         return living(subject), ""
     except CircuitflowError as error:
@@ -143,6 +149,13 @@ def _nodes(result: Result, picture: Picture) -> dict[str, list[str]]:
     nodes = result.circuit.nodes
     return {vertex.key: [*nodes[vertex.node].names] for vertex in picture.vertices
             if vertex.node in nodes and vertex.kind != Kind.FORK}
+
+
+def _slots(wire: Link, slots: Slots) -> list[Any]:
+    """The slots of the value and of the gradient on a wire, None where it has none; of a boundary lists of them."""
+    if wire.values:
+        return [[kind[name] for name in wire.values if name in kind] for kind in (slots.value, slots.gradient)]
+    return [slots.value.get(wire.of) if wire.value else None, slots.of(wire.back)]
 
 
 def _without_numbers(step: dict[str, Any]) -> dict[str, Any]:
@@ -204,7 +217,7 @@ def _parts(subject: Circuit | Result, picture: Picture, alive: Living | None) ->
             entries.append(["in the document", printable(dumps_node(document_node(circuit, node.id)), JSON)])
         parts[vertex.key] = entries
     for wire in picture.wires:
-        slots = {"value": alive.slots.value.get(wire.of), "gradient": alive.slots.of(wire.back)} if alive else {}
+        slots = dict(zip(("value", "gradient"), _slots(wire, alive.slots), strict=True)) if alive else {}
         parts[wire.key] = [["wire", wire.of or wire.name]] + [
             [word, slots[word] if slots.get(word) is not None else
              mark.full if mark.array is None else every(mark.array, most)] for word, mark in wire.marks]

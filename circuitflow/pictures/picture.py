@@ -58,6 +58,7 @@ class Vertex:
         tip: the text that a pointer shows.
         group: key of the group that it is in, or "".
         node: id of the node in the circuit, or "".
+        members: the nodes and closed calls in a band.
         sign: how it differs, where two circuits are compared.
     """
 
@@ -67,6 +68,7 @@ class Vertex:
     tip: str = ""
     group: str = ""
     node: str = ""
+    members: tuple[str, ...] = ()
     sign: Sign = Sign.SAME
 
 
@@ -81,6 +83,7 @@ class Link:
         value: the value, drawn above.
         gradient: the gradient, drawn below.
         of: name of the value that it carries, as in results.
+        values: names of the values that cross from one band to the next.
         edges: the edges whose contributions it carries, each as (target, port).
         back: the gradient on it: ("gradient", name), ("upstream", name) or ("contribution", source, target, port).
         sign: how it differs, where two circuits are compared.
@@ -93,6 +96,7 @@ class Link:
     value: Mark | None = None
     gradient: Mark | None = None
     of: str = ""
+    values: tuple[str, ...] = ()
     edges: tuple[tuple[str, str | int], ...] = ()
     back: tuple[str | int, ...] = ()
     sign: Sign = Sign.SAME
@@ -148,6 +152,11 @@ class Picture:
     wires: list[Link] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+
+    @property
+    def is_overview(self) -> bool:
+        """Whether it shows bands in place of nodes."""
+        return any(vertex.kind == Kind.BAND for vertex in self.vertices)
 
     def add(self, kind: Kind, lines: tuple[str, ...] = (), **rest: Any) -> Vertex:
         """A new vertex; arguments are the attributes of `Vertex`."""

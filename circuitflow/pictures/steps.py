@@ -15,7 +15,7 @@ Line = Callable[[Stage, str], Any]
 
 def steps(content: Explanation, picture: Picture, line: Line | None = None) -> Iterator[dict[str, Any]]:
     """The forward pass and the reverse sweep, gate by gate, each with the marks that appear; lines are texts."""
-    if any(vertex.kind == Kind.BAND for vertex in picture.vertices):
+    if picture.is_overview:
         return
     stages = _Stages(picture, line or (lambda stage, _: text_of(stage)))
     for stage in (*content.sources, *content.forward):

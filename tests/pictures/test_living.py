@@ -276,7 +276,8 @@ def outline(page):
         const lines = [];
         const name = (e) => e.getAttribute("aria-label") ?? e.labels?.[0]?.textContent.trim() ?? "";
         for (const e of document.querySelectorAll("#told p, #picture .node, #picture .wire, #panels h2, #panels input, "
-            + "#panels select, #panels button, #panels .head, #panels .chart text, #panels p, #slice, #detail dd")) {
+            + "#panels select, #panels button, #panels .head, #panels .chart text, #panels p, #slice, "
+            + "#detail dd, #detail .tip")) {
             // The words of the slice follow how much of it is sampled.
             if (!e.checkVisibility() || e.classList.contains("unseen") || e.id === "slice-words") continue;
             const state = e.matches("[type=checkbox]") ? (e.checked ? "on" : "off")

@@ -194,7 +194,8 @@ def test_a_large_circuit_is_an_overview_in_bands():
     counted = sum(int(line.split()[0].replace(",", "")) for v in made.vertices[:-1] for line in v.lines[1:])
     assert counted == len(big.nodes)
     assert made.vertices[-1].lines == ("outputs", *big.outputs)
-    assert made.notes == ("an overview of 2,005 nodes; --depth draws them all",)
+    assert made.notes == ("an overview of 2,005 nodes",)
+    assert picture(tangled(500)).notes == ("an overview of 505 nodes; --depth draws them all",)
 
 
 @settings(max_examples=few(20))

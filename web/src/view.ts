@@ -8,6 +8,7 @@ import { Descending } from "./views/descending";
 import { element, type Page, settled } from "./views/dom";
 import { Formulas } from "./views/formulas";
 import { Inputs } from "./views/inputs";
+import { Members } from "./views/members";
 import { Outputs } from "./views/outputs";
 import { Detail, Marks, Window } from "./views/picture";
 import { Settings } from "./views/setting";
@@ -45,11 +46,19 @@ function live(page: Page, data: Data, circuit: Circuit, view: Window, walk: Walk
   if (address) restore(circuit, walk, address.fragment);
   const marks = new Marks(page, circuit, view, data.wires ?? {});
   const inputs = new Inputs(page, circuit), outputs = new Outputs(page, circuit);
-  const settings = new Settings(page, circuit, data.nodes ?? {});
+  const settings = new Settings(page, circuit, data.nodes ?? {}, data.members ?? {});
   const curve = new Curve(page, circuit), descending = new Descending(page, circuit);
   for (const id of ["curve", "descent"]) if (!circuit.movable().length) page.byId(id).hidden = true;
-  const views = [marks, inputs, outputs, settings, curve, descending];
-  detail.onchoose = (key) => { settings.choose(key); };
+  const members = new Members(page, circuit, data.members ?? {});
+  const views = [marks, inputs, outputs, settings, members, curve, descending];
+  detail.onchoose = (key) => {
+    settings.choose(key);
+    members.open(key);
+  };
+  members.onchoose = (name, place) => {
+    if (circuit.sources.has(name)) inputs.focus(name);
+    else settings.offer(circuit.settings.has(name) ? name : undefined, place);
+  };
   circuit.listen(() => {
     for (const part of views) part.update();
     walk?.update();

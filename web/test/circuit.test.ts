@@ -32,7 +32,7 @@ function circuit(): Circuit {
       { name: "b", kind: "input", label: "", member: "b", value: btoa(String.fromCharCode(
         ...new Uint8Array(new Float64Array([1, 2]).buffer))), slot: slot("b"), gradient: slot("db"), frozen: false,
       min: null, max: null }],
-    settings: [{ name: "q", flag: "q_is_set", member: "q_set", slot: slot("q") }],
+    settings: [["q", "q_is_set", "q_set", slot("q")]],
     upstream: [{ name: "f", member: "df", slot: slot("df"), output: slot("f"), value: 1 }],
     document: ['{"a": ', ["a", "3.0"], ', "b": ', ["b", "[1, 2]"], "}"],
     outputs: [["f", slot("f")]],

@@ -83,10 +83,9 @@ class Module:
         for struct in function.gives:
             members = ", ".join(f"{member.name}: {self._empty(member)}" for member in struct.members.values())
             lines.append(f"  const {struct.name} = {{{members}}};")
-        text = "\n".join(statements)
+        read = set(re.findall(r"(?<![\w.])\w+\.\w+", "\n".join(statements)))
         lines += [line for struct in takes for member in struct.members.values()
-                  if re.search(rf"(?<![\w.]){struct.name}\.{member.name}\b", text)
-                  for line in self._checks(f"{struct.name}.{member.name}", member)]
+                  if (place := f"{struct.name}.{member.name}") in read for line in self._checks(place, member)]
         lines += self._workspace(code)
         lines += [re.sub("^(    )+", lambda match: "  " * (len(match[0]) // 4), text) for text in statements]
         lines.append(f"  return {{{', '.join(struct.name for struct in function.gives)}}};")

@@ -1,6 +1,6 @@
 /** A circuit that computes: its arguments, what is set by hand, and the values and gradients that follow. */
 
-import type { Model, Module, Setting, Slot, Source, Upstream, Value } from "./data";
+import type { Model, Module, Numbers, Setting, Slot, Source, Upstream, Value } from "./data";
 import { asJson, copy, isFloat, isTensor, same, unpack, zeros } from "./numbers";
 
 /** One number of an argument: the argument's name, and the place in a tensor. */
@@ -48,10 +48,10 @@ export class Circuit {
         max: source.max === null ? null : unpack(source.max, this.slot(source.slot)),
       });
     }
-    for (const setting of model.settings) {
-      this.settings.set(setting.name, setting);
-      this.#inputs[setting.flag] = false;
-      this.#inputs[setting.member] = zeros(this.slot(setting.slot));
+    for (const [name, flag, member, slot] of model.settings) {
+      this.settings.set(name, { name, flag, member, slot });
+      this.#inputs[flag] = false;
+      this.#inputs[member] = zeros(this.slot(slot));
     }
     for (const arrival of model.upstream) {
       this.arrivals.set(arrival.name, arrival);
@@ -72,6 +72,19 @@ export class Circuit {
   /** The value of a slot after the last computation. */
   at(i: number): Value {
     return this.#outputs[this.slot(i).member] ?? NaN;
+  }
+
+  /** The numbers of many slots. */
+  all(slots: number[]): Numbers {
+    const values = slots.map((i) => this.at(i));
+    const numbers = new Float64Array(values.reduce<number>((sum, x) => sum + (isTensor(x) ? x.length : 1), 0));
+    let end = 0;
+    for (const value of values) {
+      if (isTensor(value)) numbers.set(value, end);
+      else numbers[end] = Number(value);
+      end += isTensor(value) ? value.length : 1;
+    }
+    return numbers;
   }
 
   // Arguments

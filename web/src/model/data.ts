@@ -45,7 +45,8 @@ export interface Model {
   /** A slot that holds a number of float64 is its member alone. */
   slots: (Slot | string)[];
   sources: Source[];
-  settings: Setting[];
+  /** The name of each, its flag, its member and its slot: there are many. */
+  settings: [string, string, string, number][];
   upstream: Upstream[];
   /** The text of the document; a pair is the id of a source with the text of its value. */
   document: (string | [string, string])[];
@@ -76,17 +77,24 @@ export interface Step {
   gradients?: string[];
 }
 
+/** A value in a band or a closed call: its name, how it is computed, its slot, and that of its gradient. */
+export type Member = [string, string, number, number | null];
+
+/** The slots of a value, or of many. */
+export type Slots = number | number[];
+
 export interface Data {
   title: string;
   steps: Step[];
-  parts: Record<string, [string, string | number][]>;
+  parts: Record<string, [string, string | Slots][]>;
   model?: Model;
   /** The slot and the name of everything that formulas name. */
   places?: [number, Tree][];
   /** The values of each vertex. */
   nodes?: Record<string, string[]>;
+  members?: Record<string, Member[]>;
   /** The slots of the value and of the gradient on each wire. */
-  wires?: Record<string, [number | null, number | null]>;
+  wires?: Record<string, [Slots | null, Slots | null]>;
 }
 
 /** The code that a circuit is exported to. */

@@ -161,6 +161,13 @@ export function everything(value: Value, { shape, dtype }: Slot, most = 1000): s
     + rows.join("\n") + (left ? `\n… ${left} more rows` : "");
 }
 
+/** How many numbers, their range and their norm. */
+export function together(numbers: Numbers): string {
+  const [low, high] = range(numbers);
+  const count = numbers.length.toLocaleString("en");
+  return `${count} numbers, ${short(low)} to ${short(high)}, norm ${whole(norm(numbers))}`;
+}
+
 /** The value of a slot in a line of code. */
 export function inLine(value: Value, { shape }: Slot): string {
   if (!isTensor(value)) return short(value);
@@ -176,9 +183,11 @@ function nested(value: Numbers, [length = 0, ...rest]: number[]): string {
     : short(value[i] ?? NaN)).join(", ")}]`;
 }
 
+/** The least and the largest number; NaN if one is. */
 export function range(numbers: Iterable<number>): [number, number] {
   let low = Infinity, high = -Infinity;
   for (const x of numbers) {
+    if (Number.isNaN(x)) return [NaN, NaN];
     if (x < low) low = x;
     if (x > high) high = x;
   }

@@ -6,27 +6,34 @@ import { brief, isFloat, isTensor, norm, shapeText } from "../model/numbers";
 import { placeText, rangeOf } from "../model/sampling";
 import { element, type Page } from "./dom";
 import { Field } from "./field";
+import { type Entry, List } from "./list";
 import { grid, type Grid } from "./tensor";
 
 export class Inputs {
-  readonly #rows: Row[];
+  readonly #list: List<Row>;
 
-  constructor(private readonly page: Page, circuit: Circuit) {
-    this.#rows = circuit.model.sources.map((source) => new Row(page, circuit, source));
-    this.page.byId("sources").append(...this.#rows.map(({ root }) => root));
+  constructor(page: Page, circuit: Circuit) {
+    const { sources } = circuit.model;
+    this.#list = new List(page.byId("sources"), sources.map(({ name, label, kind }) => [name, `${kind} ${label}`]),
+      "inputs and parameters", (i) => new Row(page, circuit, sources[i] as Source));
   }
 
   update(): void {
-    for (const row of this.#rows) row.update();
+    this.#list.update();
   }
 
   /** New ranges of all sliders, as after a reset. */
   fit(): void {
-    for (const row of this.#rows) row.fit();
+    for (const row of this.#list.rows()) row.fit();
+  }
+
+  /** Go to a source. */
+  focus(name: string): void {
+    this.#list.row(name)?.focus();
   }
 }
 
-class Row {
+class Row implements Entry {
   readonly root = element("div", undefined, { class: "source", role: "group" });
   readonly #gradient = element("span", "", { class: "gradient" });
   readonly #field: Field | null = null;
@@ -82,6 +89,10 @@ class Row {
 
   fit(): void {
     this.#field?.fit();
+  }
+
+  focus(): void {
+    (this.#field?.field ?? this.#check)?.focus();
   }
 
   update(): void {

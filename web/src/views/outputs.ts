@@ -1,53 +1,69 @@
 /** The outputs, and the upstream gradients that the sweep begins with. */
 
 import type { Circuit } from "../model/circuit";
+import type { Upstream } from "../model/data";
 import { brief, isTensor, mark } from "../model/numbers";
 import { element, type Page } from "./dom";
 import { Field } from "./field";
+import { type Entry, List } from "./list";
 
 export class Outputs {
-  readonly #values: [number, HTMLElement][] = [];
-  readonly #fields: [string, Field][] = [];
+  readonly #list: List<Row>;
 
-  constructor(page: Page, private readonly circuit: Circuit) {
-    const root = page.byId("outputs");
-    const several = circuit.arrivals.size > 1;
-    for (const [text, slot] of circuit.model.outputs) {
-      const block = element("div", undefined, { class: "source" }), head = element("div", undefined, { class: "head" });
-      const value = element("span", "", { class: "value" });
-      head.append(element("b", text), value);
-      block.append(head);
-      this.#values.push([slot, value]);
-      const arrival = [...circuit.arrivals.values()].find(({ output }) => output === slot);
-      if (arrival && !this.#fields.some(([name]) => name === arrival.name)) {
-        const field = new Field(page, `upstream gradient on ${arrival.name}`, "float64", () => [-2, 2],
-          (x) => { this.#fill(arrival.name, x); });
-        field.root.prepend(element("span", "upstream", { class: "gradient" }));
-        if (several) {
-          const only = element("button", "only this", { type: "button",
-            "aria-label": `The gradient of ${arrival.name} alone` });
-          only.onclick = () => {
-            for (const name of circuit.arrivals.keys()) this.#fill(name, Number(name === arrival.name));
-          };
-          field.root.append(only);
-        }
-        this.#fields.push([arrival.name, field]);
-        block.append(field.root);
+  constructor(page: Page, circuit: Circuit) {
+    const { outputs } = circuit.model;
+    const left = new Map([...circuit.arrivals.values()].map((arrival) => [arrival.output, arrival]));
+    const arrivals = outputs.map(([, slot]) => {
+      const arrival = left.get(slot);
+      left.delete(slot); // a value that is an output twice has one
+      return arrival;
+    });
+    this.#list = new List(page.byId("outputs"), outputs.map(([text]) => [text, ""]), "outputs", (i) => {
+      const [text, slot] = outputs[i] ?? ["", 0];
+      return new Row(page, circuit, text, slot, arrivals[i]);
+    });
+  }
+
+  update(): void {
+    this.#list.update();
+  }
+}
+
+class Row implements Entry {
+  readonly root = element("div", undefined, { class: "source" });
+  readonly #value = element("span", "", { class: "value" });
+  readonly #field: Field | null = null;
+
+  constructor(page: Page, private readonly circuit: Circuit, text: string, private readonly slot: number,
+    private readonly arrival: Upstream | undefined) {
+    const head = element("div", undefined, { class: "head" });
+    head.append(element("b", text), this.#value);
+    this.root.append(head);
+    if (arrival) {
+      const { name } = arrival;
+      const field = this.#field = new Field(page, `upstream gradient on ${name}`, "float64", () => [-2, 2],
+        (x) => { this.#fill(name, x); });
+      field.root.prepend(element("span", "upstream", { class: "gradient" }));
+      if (circuit.arrivals.size > 1) {
+        const only = element("button", "only this",
+          { type: "button", "aria-label": `only this: the gradient of ${name} alone` });
+        only.onclick = () => {
+          for (const other of circuit.arrivals.keys()) this.#fill(other, Number(other === name));
+        };
+        field.root.append(only);
       }
-      root.append(block);
+      this.root.append(field.root);
     }
   }
 
   update(): void {
-    for (const [slot, element] of this.#values) {
-      element.textContent = this.circuit.fault ? "–" : mark(this.circuit.at(slot), this.circuit.slot(slot), false);
-    }
-    for (const [name, field] of this.#fields) {
-      const g = this.circuit.arriving(name);
-      const x = isTensor(g) ? g.every((x) => x === g[0]) ? g[0] ?? 0 : NaN : Number(g);
-      if (!Number.isNaN(x)) field.update(x);
-      field.field.placeholder = Number.isNaN(x) && isTensor(g) ? `${brief(g[0] ?? NaN)}, …` : "";
-    }
+    const { circuit, slot } = this;
+    this.#value.textContent = circuit.fault ? "–" : mark(circuit.at(slot), circuit.slot(slot), false);
+    if (!this.#field || !this.arrival) return;
+    const g = circuit.arriving(this.arrival.name);
+    const x = isTensor(g) ? g.every((x) => x === g[0]) ? g[0] ?? 0 : NaN : Number(g);
+    if (!Number.isNaN(x)) this.#field.update(x);
+    this.#field.field.placeholder = Number.isNaN(x) && isTensor(g) ? `${brief(g[0] ?? NaN)}, …` : "";
   }
 
   /** One number for every element of the gradient on an output. */

@@ -1,8 +1,8 @@
 /** The picture: pan and zoom, the numbers on its wires, and what is pointed at. */
 
 import type { Circuit } from "../model/circuit";
-import type { Data } from "../model/data";
-import { everything, isTensor, mark, strip, whole } from "../model/numbers";
+import type { Data, Numbers, Slots } from "../model/data";
+import { brief, everything, isTensor, mark, norm, strip, together, whole } from "../model/numbers";
 import { element, settled, shape, type Page } from "./dom";
 
 interface Box { x: number; y: number; width: number; height: number }
@@ -45,6 +45,12 @@ export class Window {
     for (const end of ["pointerup", "pointercancel", "pointerleave"] as const) {
       picture.addEventListener(end, (event) => this.#pointers.delete(event.pointerId));
     }
+    // Paper has room for the whole.
+    let before = this.#view;
+    matchMedia("print").addEventListener("change", ({ matches }) => {
+      if (matches) before = this.#view;
+      this.#show(matches ? { ...this.#fit } : before);
+    });
     this.page.byId("closer").onclick = () => { this.zoom(1 / 1.3); };
     this.page.byId("farther").onclick = () => { this.zoom(1.3); };
     this.page.byId("whole").onclick = () => { this.whole(); };
@@ -121,7 +127,7 @@ export class Window {
 }
 
 interface Row {
-  slot: number;
+  slot: Slots;
   isGradient: boolean;
   span: Element | null;
   prefix: string;
@@ -141,7 +147,7 @@ export class Marks {
   readonly #rest = settled(300, () => { this.#follow(this.#rows); });
 
   constructor(private readonly page: Page, private readonly circuit: Circuit, private readonly view: Window,
-    wires: Record<string, [number | null, number | null]>) {
+    wires: Record<string, [Slots | null, Slots | null]>) {
     const places: Element[] = [];
     for (const [key, slots] of Object.entries(wires)) {
       const wire = this.page.find(key);
@@ -175,8 +181,11 @@ export class Marks {
   #follow(rows: Row[]): void {
     const shade = this.page.shades();
     for (const row of rows) {
-      const value = this.circuit.at(row.slot), slot = this.circuit.slot(row.slot);
-      const text = this.circuit.fault ? `${row.prefix}–` : row.prefix + mark(value, slot, row.isGradient);
+      if (typeof row.slot === "object" && !row.isGradient) continue; // it counts values
+      const value = typeof row.slot === "object" ? this.circuit.all(row.slot) : this.circuit.at(row.slot);
+      const told = this.circuit.fault ? "–" : typeof row.slot === "object" ? `‖·‖ ${brief(norm(value as Numbers))}`
+        : mark(value, this.circuit.slot(row.slot), row.isGradient);
+      const text = row.prefix + told;
       if (text !== row.shown && row.span) row.span.textContent = row.shown = text;
       if (row.cells.length && isTensor(value)) {
         strip(value, row.cells.length).forEach((x, i) => {
@@ -204,7 +213,10 @@ export class Detail {
       part.setAttribute("role", "img");
       if (part.classList.contains("wire")) areas.push([part, (part as unknown as SVGGElement).getBBox()]);
       part.addEventListener("pointerenter", () => { if (!view.isMoving) this.describe(key); });
-      part.addEventListener("focus", () => { this.describe(key); });
+      part.addEventListener("focus", () => {
+        if (part.matches(":focus-visible")) view.follow(part); // the tab key leads beyond what is shown
+        this.describe(key);
+      });
       part.addEventListener("click", () => { this.onchoose(key); });
       part.addEventListener("keydown", (event) => {
         if (event.key === "Enter") this.onchoose(key);
@@ -222,12 +234,12 @@ export class Detail {
 
   update(): void {
     if (!this.#key) return;
-    const list = element("dl");
+    const list = element("dl"), tips: HTMLElement[] = [];
     for (const [heading, text] of this.parts[this.#key] ?? []) {
-      if (heading) list.append(element("dt", heading));
-      list.append(element("dd", this.#text(text, false)));
+      if (heading) list.append(element("dt", heading), element("dd", this.#text(text, false)));
+      else tips.push(element("div", this.#text(text, false), { class: "tip" }));
     }
-    this.page.byId("detail").replaceChildren(list);
+    this.page.byId("detail").replaceChildren(...tips, list);
   }
 
   /** What screen readers say of every part; of a tensor its first line, not every number. */
@@ -238,11 +250,12 @@ export class Detail {
     }
   }
 
-  #text(text: string | number, spoken: boolean): string {
+  #text(text: string | Slots, spoken: boolean): string {
     if (typeof text === "string") return spoken ? text.split("\n[")[0] ?? "" : text;
     if (!this.circuit) return "";
-    const value = this.circuit.at(text), slot = this.circuit.slot(text);
     if (this.circuit.fault) return "–";
+    if (typeof text === "object") return together(this.circuit.all(text));
+    const value = this.circuit.at(text), slot = this.circuit.slot(text);
     if (!isTensor(value)) return whole(value, slot.dtype);
     return spoken ? everything(value, slot, 0).split("\n")[0] ?? "" : everything(value, slot);
   }

@@ -1,27 +1,41 @@
 /** "Set this wire and see": a gate that is held at a value, whatever its operands are. */
 
 import type { Circuit } from "../model/circuit";
+import type { Data } from "../model/data";
 import { copy, isTensor } from "../model/numbers";
 import { niceAbove } from "../model/sampling";
 import { element, type Page } from "./dom";
 import { Field } from "./field";
 
 export class Settings {
+  readonly #root: HTMLElement;
+  readonly #home: HTMLElement;
+  readonly #names: [string, string[]][];
   #name = "";
   #field: Field | null = null;
   #check: HTMLInputElement | null = null;
 
   constructor(private readonly page: Page, private readonly circuit: Circuit,
-    private readonly nodes: Record<string, string[]>) {}
+    private readonly nodes: Record<string, string[]>, members: NonNullable<Data["members"]>) {
+    this.#names = [...Object.entries(nodes), ...Object.entries(members).map(([key, rows]) =>
+      [key, rows.map(([name]) => name)] as [string, string[]])];
+    this.#root = page.byId("setting");
+    this.#home = page.byId("setting-home");
+  }
 
-  /** Offer to set the first value of a vertex that can be set. */
+  /** Offer to set the first value of a vertex that can be set; of a box that stands for many nodes, none. */
   choose(key: string): void {
-    const name = (this.nodes[key] ?? []).find((name) => this.circuit.settings.has(name));
     for (const part of this.page.all("#picture .chosen")) part.classList.remove("chosen");
-    this.page.byId("setting").hidden = name === undefined;
+    this.page.find(key)?.classList.add("chosen");
+    this.offer(this.nodes[key]?.find((name) => this.circuit.settings.has(name)), this.#home);
+  }
+
+  /** Offer to set a value, at a place of the page. */
+  offer(name: string | undefined, place: HTMLElement): void {
+    place.append(this.#root);
+    this.#root.hidden = name === undefined;
     this.#name = name ?? "";
     if (name === undefined) return;
-    this.page.find(key)?.classList.add("chosen");
     const slot = this.circuit.slot(this.circuit.settings.get(name)?.slot ?? 0);
     const check = this.#check = element("input", undefined, { type: "checkbox" });
     const words = element("label", undefined, { class: "row" });
@@ -38,12 +52,12 @@ export class Settings {
       const now = this.#now(name);
       this.circuit.hold(name, isTensor(now) ? now.slice().fill(x) : x);
     });
-    this.page.byId("setting").replaceChildren(words, field.root);
+    this.#root.replaceChildren(words, field.root);
     this.update();
   }
 
   update(): void {
-    for (const [key, names] of Object.entries(this.nodes)) {
+    for (const [key, names] of this.#names) {
       this.page.find(key)?.classList.toggle("held", names.some((name) => this.circuit.isHeld(name)));
     }
     if (!this.#name) return;

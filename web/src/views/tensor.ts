@@ -7,6 +7,9 @@ import { element, type Page } from "./dom";
 /** The most elements that are fields of their own. */
 const FIELDS = 100;
 
+/** The most pixels of a side of a map, which browsers bound; a longer side is folded to a square. */
+const LONGEST = 10_000;
+
 export interface Grid {
   root: HTMLElement;
   update(values: Numbers): void;
@@ -25,8 +28,8 @@ function along(key: string, at: number, columns: number, size: number): number {
 /** Fields for a small tensor, a map to choose a cell of for a large one. */
 export function grid(page: Page, label: string, shape: number[], dtype: string,
   onedit: (index: number, x: number) => void, onchoose: (index: number) => void, ontype: () => void): Grid {
-  const columns = shape[shape.length - 1] ?? 1;
-  const size = shape.reduce((a, b) => a * b, 1);
+  const size = shape.reduce((a, b) => a * b, 1), last = shape[shape.length - 1] ?? 1;
+  const columns = Math.max(last, size / last) > LONGEST ? Math.ceil(Math.sqrt(size)) : last;
   return size <= FIELDS && columns <= 12 ? fields(page, label, size, columns, dtype, onedit, onchoose)
     : map(page, label, size, columns, onchoose, ontype);
 }
@@ -72,7 +75,7 @@ function fields(page: Page, label: string, size: number, columns: number, dtype:
 /** A canvas with a cursor, which a pointer or the arrow keys move; `ontype` is called when a number begins. */
 function map(page: Page, label: string, size: number, columns: number, onchoose: (index: number) => void,
   ontype: () => void): Grid {
-  const rows = size / columns;
+  const rows = Math.ceil(size / columns);
   const root = element("canvas", undefined, { class: "map", role: "application", tabindex: "0", "aria-label":
     `${label}, a heat map of ${rows} rows and ${columns} columns: arrow keys choose an element, a number changes it` });
   let cursor = 0;
