@@ -24,6 +24,20 @@ class Refusal(ValueError):  # noqa: N818
     """A node of a model that a document cannot say; the message continues "node 'D' (Operator): …"."""
 
 
+class Unknown(Refusal):
+    """A value must be known before a run, and is not.
+
+    Attributes:
+        value: the value.
+    """
+
+    def __init__(self, value: Value, what: str) -> None:
+        super().__init__(f"needs to know its input '{printable(value.name, 60)}' ({what}) before a run, since sizes or "
+                         "gates depend on it; make it an initializer of the model, or give it by --set if it is an "
+                         "input")
+        self.value = value
+
+
 @dataclass(eq=False, slots=True)
 class Value:
     """A value of a graph: what is known of it before a run, and the wire that has it, made when it is needed.
@@ -205,9 +219,7 @@ class Call:
         """The elements of an input that must be known before a run: an array, with `Size` objects for named sizes."""
         value = self.value(position)
         if value.array is None:
-            raise Refusal(f"needs to know its input '{printable(value.name, 60)}' ({what}) before a run, since sizes "
-                          "or gates depend on it; make it an initializer of the model, or give it by --set if it is an "
-                          "input")
+            raise Unknown(value, what)
         return value.array
 
     def numbers(self, position: int, what: str) -> Any:

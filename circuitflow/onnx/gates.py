@@ -149,6 +149,17 @@ def _slice(a: Application) -> str:
     return result
 
 
+def _slice_scatter(a: Application) -> str | None:
+    """The parts of x before and behind, around the updates; positions that are apart go by the lines of the rule."""
+    start, stop, axis, dtype = *(a.attributes[name] for name in ("start", "stop", "axis")), a.results[0].dtype
+    if a.attributes["step"] != 1:
+        return None
+    x, ends = a.cast(0, dtype), [(0, start), (2**62 if stop is None else stop, 2**62)]
+    before, behind = (a.w.add("Slice", x, *map(a.vector, ([first], [last], [axis]))) for first, last in ends)
+    result: str = a.w.add("Concat", before, a.cast(1, dtype), behind, axis=axis)
+    return result
+
+
 def _transpose(a: Application) -> str:
     rank = len(a.types[0].shape)
     axes = a.attributes["axes"]
@@ -284,7 +295,7 @@ _WRITERS: Mapping[str, Callable[[Application], Any]] = {
     "reshape": _reshape, "reshape_like": _reshape, "expand": _expand, "expand_like": _expand,
     "zeros_like": _fill(0.0), "ones_like": _fill(1.0), "cast": _cast, "cast_like": _cast, "softmax": _softmax,
     "stop_gradient": lambda a: str(a.w.add("Identity", a.names[0])),
-    "slice": _slice, "transpose": _transpose, "conv_transpose": _conv_transpose, "pad": _pad, "top_k": _top_k,
+    "slice": _slice, "slice_scatter": _slice_scatter, "transpose": _transpose, "conv_transpose": _conv_transpose, "pad": _pad, "top_k": _top_k,
     "scatter_add": _scatter_add,
     "scatter_elements": _scatter("ScatterElements"), "scatter_nd": _scatter("ScatterND"),
     "unfold": _unfold, "fold": _fold,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,10 @@ from circuitflow.document.writing import tidy
 from circuitflow.errors import CircuitflowError, DocumentError, Fault, InputError
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.shapes import ShapeError, Size, allows, show
-from circuitflow.graph.circuit import Circuit, with_tensors
-from circuitflow.onnx.calls import Body, Call, Refusal, Value, as_list, sizes_by
+from circuitflow.onnx.calls import Body, Call, Refusal, Unknown, Value, as_list, sizes_by
 from circuitflow.onnx.folding import fold, tensors_of, value_of
 from circuitflow.onnx.functions import body_of
+from circuitflow.onnx.imported import Import
 from circuitflow.onnx.mapped import gates_by_operator, read
 from circuitflow.onnx.naming import common_dtype, identifier
 from circuitflow.onnx.operators.table import BY_DOMAIN
@@ -42,36 +41,12 @@ FAULTS = 100
 """Most faults that are told."""
 
 
-@dataclass(frozen=True)
-class Import:
-    """A model as a document, and the tensors that stand in a file beside it.
-
-    Attributes:
-        document: the document.
-        tensors: its large tensors, by name.
-        content: of the safetensors file that the document names, if it names one.
-        file: the name of that file.
-        notes: what differs from the model, in sentences.
-    """
-
-    document: Document
-    tensors: Mapping[str, Any]
-    content: TensorContent
-    file: str
-    notes: Sequence[str] = ()
-
-    @property
-    def circuit(self) -> Circuit:
-        """The circuit, without files."""
-        return with_tensors(self.document, {(self.file, name): array for name, array in self.tensors.items()})
-
-
 def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int] | None = None,
                  values: Mapping[str, Any] | None = None, most_steps: int | None = None) -> Import:
     """A model as a document of the same values, with gradients.
 
     Floats of initializers become parameters, other tensors constants. Ids are made of the names of values; where an id
-    is another text, that name is the node's label.
+    is another text, that name is the node's label. An input with a default that sizes or gates depend on is a constant.
 
     Args:
         model: the model, as `read_model` gives it.
@@ -86,7 +61,15 @@ def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int]
     """
     if most_steps is not None and not 1 <= most_steps <= MOST:
         raise InputError(f"a loop cannot have {short(most_steps)} steps at most; expected 1 to {MOST}")
-    return _Importer(model, stem, dims or {}, values or {}, most_steps).result()
+    values = values or {}
+    importer = _Importer(model, stem, dims or {}, values, most_steps)
+    importer.graph(model.graph.nodes)
+    if not importer.needed:
+        return importer.result()
+    model.notes.update(f"input '{printable(name, 80)}' is a constant here, since sizes or gates depend on it: the "
+                       "default that the model has for it, unless --set gives another value" for name in importer.needed)
+    return import_model(model, stem=stem, dims=dims, most_steps=most_steps, values={
+        **values, **{name: model.graph.tensors[name] for name in importer.needed}})
 
 
 class _TooManyError(InputError):
@@ -109,6 +92,8 @@ class _Importer:
         self.kept: set[str] = set()  # tensors that bodies of units read
         self.circuits: dict[str, Any] = {}
         self.used_dims: dict[str, str] = {}
+        self.defaults: dict[str | None, str] = {}  # inputs with a default, by id
+        self.needed: set[str] = set()  # those of them that must be known before a run
         self.depth = self.count = 0
         self._begin(model.graph, constants)
         if unknown := dims.keys() - self.used_dims.keys():
@@ -147,6 +132,7 @@ class _Importer:
             value = None
         if value is not None:
             attributes |= self._content(id_, value)
+            self.defaults[id_] = port.name
         elif port.dtype != self.author.dtype:
             attributes["dtype"] = port.dtype
         sizes = tuple(Size.named(size) if isinstance(size, str) else size for size in shape)
@@ -225,6 +211,8 @@ class _Importer:
             except _TooManyError:
                 raise
             except (Refusal, InputError, ShapeError, Unreadable) as error:
+                if isinstance(error, Unknown):
+                    self._take_defaults(error.value)
                 self.lost.update(node.outputs)
                 self.faults.append(f"{node.label} {printable(str(error), 1000)}")
             except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -232,6 +220,13 @@ class _Importer:
                 self.lost.update(node.outputs)
                 self.faults.append(f"{node.label} has inputs or attributes that do not fit it: "
                                    f"{printable(str(error), 200)}")
+
+    def _take_defaults(self, value: Value) -> None:
+        """Where a value that must be known comes from inputs with defaults alone, take these."""
+        inputs = [record.name for record in needed_records([self._materialize(value).record])
+                  if record.gate == "input"]
+        if all(name in self.defaults for name in inputs):
+            self.needed.update(self.defaults[name] for name in inputs)
 
     def _node(self, node: ModelNode) -> None:
         call = Call(node, self.model.opset, [self.values[name] for name in node.inputs], self.author,
@@ -370,13 +365,12 @@ class _Importer:
     # The document
 
     def result(self) -> Import:
-        """The document.
+        """The document of what is written.
 
         Raises:
             DocumentError: with every fault.
         """
         graph = self.model.graph
-        self.graph(graph.nodes)
         outputs = []
         for port in graph.outputs:
             value = self.values.get(port.name)

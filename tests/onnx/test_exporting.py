@@ -118,6 +118,21 @@ def test_named_dimensions_stay_open():
         assert np.allclose(values["dx"], result.gradients["x"], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(("gate", "attributes"), [
+    *(("slice", {"axis": axis, "start": start, "stop": stop}) for axis, start, stop in (
+        (1, 1, 3), (1, -2, None), (-1, -4, -1), (1, 2, 2), (0, 1, None), (0, -2, None))),
+    ("reduce_prod", {"axis": 1}), ("reduce_max", {"axis": 1})], ids=str)
+def test_gradients_beside_a_named_dimension(gate, attributes):
+    with cf.build("part") as c:
+        y = getattr(c, gate)(c.input("x", shape=["batch", 4]), **attributes)
+        c.output(c.reduce_sum(y * y), "f")
+    content = to_onnx(c.circuit)
+    for batch in (2, 5):
+        x = np.random.default_rng(0).standard_normal((batch, 4))
+        expected = cf.Executor(c.circuit).run({"x": x}).gradients["x"]
+        np.testing.assert_allclose(run(content, x=x)["dx"], expected, 1e-9, 1e-12)
+
+
 WHOLE = sorted(path for folder in ("", "classics") for path in (ROOT / "circuits" / folder).glob("*.json")
                if path.stem not in ("newton_step", "conv_net"))  # which ONNX cannot say, or not with a named batch
 AT_EDGES = {"tie": ("x", "y"), "logistic_regression": ("target",)}

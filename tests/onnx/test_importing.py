@@ -158,7 +158,7 @@ def test_several_named_sizes_survive_a_reshape():
     [("Shape", "x", "y")], [("Shape", "x", "s"), ("Cast", "s", "y", {"to": FLOAT})],
     [("Shape", "x", "s"), ("ConstantOfShape", "s", "y")], [("Shape", "x", "s"), ("Expand", "one,s", "y")],
     [("Reshape", "x,five", "y")], [("Shape", "x", "s", {"end": 1}), ("Slice", "x,two,s", "y")],
-    [("ReduceMax", "none", "y", {"axes": [0]})]])
+    [("ReduceMax", "none", "y", {"axes": [0]})], [("Squeeze", "x", "y")]])
 def test_a_named_dimension_that_needs_a_size_is_named(nodes):
     proto = model(nodes, [port("x", "batch/n", 3), port("none", 0, "batch/n")], [port("y", None, None)], [
         tensor("one", [[1.0]]), tensor("five", [5, -1], np.int64), tensor("two", [2], np.int64)], 17)
@@ -177,6 +177,27 @@ def test_a_value_that_sizes_depend_on_is_given(tmp_path, circuitflow):  # noqa: 
     document = json.loads(circuitflow("import", str(path), "--set", "shape=[2,3]").out)
     assert document["nodes"][-1]["shape"] == [2, 3]
     assert "there is no input 'shop'" in circuitflow("import", str(path), "--set", "shop=[2,3]").err
+
+
+def test_a_default_that_sizes_depend_on_is_a_constant(tmp_path, circuitflow):  # noqa: F811
+    """Models whose initializers are all listed among the inputs too; a value that is computed from several of them."""
+    nodes = [("Concat", "rows,columns", "shape", {"axis": 0}), ("Reshape", "x,shape", "h"), ("Mul", "h,scale", "y")]
+    ints = [port(name, 1, dtype=TensorProto.INT64) for name in ("rows", "columns")]
+    tensors = [tensor("rows", [2], np.int64), tensor("columns", [-1], np.int64), tensor("scale", [2.0])]
+    proto = model(nodes, [port("x", 6), *ints, port("scale", 1)], [port("y", None, None)], tensors)
+    path, document = tmp_path / "m.onnx", tmp_path / "m.json"
+    path.write_bytes(proto.SerializeToString())
+    shown = circuitflow("import", str(path), "-o", str(document))
+    assert shown.status == 0 and "input 'rows' is a constant here, since sizes or gates depend on it: the de" in shown.err
+    circuit = cf.load(document)
+    assert [node.id for node in circuit.nodes.values() if node.is_argument] == ["x", "scale"]
+    x = np.arange(6, dtype=np.float32)
+    assert cf.Executor(circuit).forward({"x": x}).outputs["y"].tolist() == (2 * x).reshape(2, 3).tolist()
+    assert circuitflow("import", str(path), "--set", "rows=[3]", "--set", "columns=[2]", "-o", str(document)).err == ""
+    assert cf.load(document).nodes["y"].types[0].shape == (3, 2)
+    proto.graph.initializer.pop(0)  # of which one has no default
+    path.write_bytes(proto.SerializeToString())
+    assert "needs to know its input 'shape' (shape) before a run" in circuitflow("import", str(path)).err
 
 
 def test_every_fault_is_told_at_once():

@@ -99,10 +99,10 @@ def _axes(call: Call) -> list[int] | None:
 
 
 def squeeze(call: Call) -> Any:
-    """Without axes of size 1: those that are named, or all."""
+    """Without axes of size 1: those that are named, or all, which sizes must tell."""
     x, axes = call[0], _axes(call)
     if axes is None:
-        axes = [i for i, size in enumerate(x.type.shape) if size == 1]
+        axes = [i for i, size in enumerate(call.sizes(0)) if size == 1]
     for axis in sorted((axis % max(1, x.ndim) for axis in axes), reverse=True):
         x = call.w.squeeze(x, axis=axis)
     return x
