@@ -229,13 +229,14 @@ def _places(frame: Frame) -> Any:
     return np.stack([grid[place].reshape(-1) for place in frame.places()])
 
 
-def _window(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def window_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a window among others."""
     return {name: attributes[name] for name in ("kernel_shape", "strides", "pads", "dilations")}
 
 
 def _unfold(a: Application) -> str:
     """Elements taken by position."""
-    frame = Frame(a.types[0].shape[2:], **_window(a.attributes))
+    frame = Frame(a.types[0].shape[2:], **window_of(a.attributes))
     x, dtype = a.names[0], a.types[0].dtype
     fill = 0.0 if a.attributes["fill"] == "zero" else -math.inf
     if any(map(any, frame.pads)):
@@ -248,7 +249,7 @@ def _unfold(a: Application) -> str:
 
 
 def _fold(a: Application) -> str:
-    frame = Frame(a.types[1].shape[2:], **_window(a.attributes))
+    frame = Frame(a.types[1].shape[2:], **window_of(a.attributes))
     return _add_up(a, a.names[0], a.types[0].shape[:2], frame)
 
 
@@ -295,7 +296,8 @@ _WRITERS: Mapping[str, Callable[[Application], Any]] = {
     "reshape": _reshape, "reshape_like": _reshape, "expand": _expand, "expand_like": _expand,
     "zeros_like": _fill(0.0), "ones_like": _fill(1.0), "cast": _cast, "cast_like": _cast, "softmax": _softmax,
     "stop_gradient": lambda a: str(a.w.add("Identity", a.names[0])),
-    "slice": _slice, "slice_scatter": _slice_scatter, "transpose": _transpose, "conv_transpose": _conv_transpose, "pad": _pad, "top_k": _top_k,
+    "slice": _slice, "slice_scatter": _slice_scatter,
+    "transpose": _transpose, "conv_transpose": _conv_transpose, "pad": _pad, "top_k": _top_k,
     "scatter_add": _scatter_add,
     "scatter_elements": _scatter("ScatterElements"), "scatter_nd": _scatter("ScatterND"),
     "unfold": _unfold, "fold": _fold,

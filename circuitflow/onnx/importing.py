@@ -67,7 +67,7 @@ def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int]
     if not importer.needed:
         return importer.result()
     model.notes.update(f"input '{printable(name, 80)}' is a constant here, since sizes or gates depend on it: the "
-                       "default that the model has for it, unless --set gives another value" for name in importer.needed)
+                       "default that the model has for it, unless --set gives another" for name in importer.needed)
     return import_model(model, stem=stem, dims=dims, most_steps=most_steps, values={
         **values, **{name: model.graph.tensors[name] for name in importer.needed}})
 
