@@ -93,6 +93,7 @@ class _Importer:
         self.circuits: dict[str, Any] = {}
         self.used_dims: dict[str, str] = {}
         self.defaults: dict[str | None, str] = {}  # inputs with a default, by id
+        self.dimensions: dict[str, Wire] = {}  # an input that has a named dimension
         self.needed: set[str] = set()  # those of them that must be known before a run
         self.depth = self.count = 0
         self._begin(model.graph, constants)
@@ -139,6 +140,9 @@ class _Importer:
         notes = {**self._label(port.name, id_), **({"description": port.note} if port.note else {})}
         wire = self._write(Record("input", {}, attributes, name=id_, notes=notes), ArrayType(sizes, port.dtype))
         self.values[port.name] = Value(port.name, port.dtype, wire=wire)
+        for size in shape:
+            if isinstance(size, str):
+                self.dimensions.setdefault(size, wire)
 
     def _write(self, record: Record, type_: ArrayType) -> Any:
         return self.author.write(record, [type_])[0]
@@ -230,7 +234,7 @@ class _Importer:
 
     def _node(self, node: ModelNode) -> None:
         call = Call(node, self.model.opset, [self.values[name] for name in node.inputs], self.author,
-                    self._materialize, self.circuits)
+                    self._materialize, self.circuits, self.dimensions, self.model.notes)
         start = len(self.author.records)
         call.check()
         results = self._results(call)
@@ -317,7 +321,7 @@ class _Importer:
     def inside(self, graph: Graph, body: Body, values: dict[str, Value | None]) -> list[Value]:
         """Write a graph into a body; gives the values of its outputs."""
         child = copy.copy(self)
-        child.author, child.names, child.lost, child.faults = body.w, Names(), set(), []
+        child.author, child.names, child.lost, child.faults, child.dimensions = body.w, Names(), set(), [], {}
         before = set(self.tensors)
         child.values = {"": None, **values, **{
             name: Value(name, str(array.dtype), array) for name, array in graph.tensors.items()}}

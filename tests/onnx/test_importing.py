@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -156,7 +157,7 @@ def test_several_named_sizes_survive_a_reshape():
 
 @pytest.mark.parametrize("nodes", [
     [("Shape", "x", "y")], [("Shape", "x", "s"), ("Cast", "s", "y", {"to": FLOAT})],
-    [("Shape", "x", "s"), ("ConstantOfShape", "s", "y")], [("Shape", "x", "s"), ("Expand", "one,s", "y")],
+    [("Shape", "x", "s"), ("Concat", "s,two", "t", {"axis": 0}), ("Add", "s,s", "u"), ("ConstantOfShape", "u", "y")],
     [("Reshape", "x,five", "y")], [("Shape", "x", "s", {"end": 1}), ("Slice", "x,two,s", "y")],
     [("ReduceMax", "none", "y", {"axes": [0]})], [("Squeeze", "x", "y")]])
 def test_a_named_dimension_that_needs_a_size_is_named(nodes):
@@ -164,6 +165,32 @@ def test_a_named_dimension_that_needs_a_size_is_named(nodes):
         tensor("one", [[1.0]]), tensor("five", [5, -1], np.int64), tensor("two", [2], np.int64)], 17)
     with pytest.raises(cf.DocumentError, match="--dim batch_n=N"):
         imported(proto)
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL])
+@pytest.mark.parametrize("nodes", [
+    [("ConstantOfShape", "s", "y", {"value": tensor("", [1.5])})],
+    [("Concat", "two,s", "t", {"axis": 0}), ("ConstantOfShape", "t", "h"), ("Add", "h,row", "y")],
+    [("Expand", "one,s", "y")], [("Concat", "two,s", "t", {"axis": 0}), ("Expand", "row,t", "y")],
+    [("Concat", "s,two", "t", {"axis": 0}), ("Expand", "flags,t", "h"), ("Cast", "h", "y", {"to": FLOAT})],
+    [("Split", "w", "y,z", {"axis": 1, "num_outputs": 2})]])
+def test_named_sizes_are_those_of_inputs(nodes, dtype):
+    """Zeros of a batch, as a recurrent network begins with; the input may have any dtype."""
+    proto = model([("Shape", "x", "s"), *nodes], [port("x", "batch", "n", dtype=dtype), port("w", "batch", 4)],
+                  [port("y")], [tensor("one", [[1.0]]), tensor("two", [2], np.int64),
+                                tensor("row", [[[1.0]], [[2.0]]]),
+                   tensor("flags", [[[True, False]]], bool)])
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    circuit = imported(proto).circuit
+    for batch, n in ((1, 3), (3, 2), (2, 2)):
+        given = {"x": np.zeros((batch, n), helper.tensor_dtype_to_np_dtype(dtype)),
+                 "w": np.arange(4 * batch, dtype=np.float32).reshape(batch, 4)}
+        session = onnxruntime.InferenceSession(proto.SerializeToString())
+        expected = session.run(None, given)[0]
+        own = {name: x for name, x in given.items() if name in circuit.inputs}
+        found = cf.Executor(circuit).forward(own).outputs["y"]
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_value_that_sizes_depend_on_is_given(tmp_path, circuitflow):  # noqa: F811
