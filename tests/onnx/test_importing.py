@@ -15,7 +15,7 @@ from onnx import TensorProto, helper
 
 import circuitflow as cf
 from circuitflow.document.limits import Limits
-from circuitflow.onnx.importing import import_model
+from circuitflow.onnx.importing import ROUNDS, import_model
 from circuitflow.onnx.reading import model_of, read_model
 from support.commands import circuitflow  # noqa: F401
 from support.onnx_cases import outcomes
@@ -226,6 +226,25 @@ def test_a_default_that_sizes_depend_on_is_a_constant(tmp_path, circuitflow):  #
     proto.graph.initializer.pop(0)  # of which one has no default
     path.write_bytes(proto.SerializeToString())
     assert "needs to know its input 'shape' (shape) before a run" in circuitflow("import", str(path)).err
+
+
+def test_defaults_that_sizes_depend_on_one_after_the_other():
+    """They are found in one round, and what is wrong elsewhere is told."""
+    names, count = "x", 3 * ROUNDS
+    nodes, ints = [], []
+    for i in range(count):
+        nodes += [("Concat", f"rows{i},rest", f"shape{i}", {"axis": 0}), ("Reshape", f"{names},shape{i}", f"h{i}")]
+        ints.append(port(f"rows{i}", 1, dtype=TensorProto.INT64))
+        names = f"h{i}"
+    tensors = [tensor(f"rows{i}", [2 + i % 2], np.int64) for i in range(count)]
+    proto = model(nodes, [port("x", 6), *ints], [port(names, None, None)],
+                  [*tensors, tensor("rest", [-1], np.int64)])
+    found = imported(proto)
+    assert found.circuit.nodes[names].types[0].shape == (2 + (count - 1) % 2, 6 // (2 + (count - 1) % 2))
+    assert len(found.notes) == count
+    proto.graph.node.append(helper.make_node("Foo", ["x"], ["z"]))
+    with pytest.raises(cf.DocumentError, match="has no gate"):
+        imported(proto)
 
 
 def test_every_fault_is_told_at_once():
