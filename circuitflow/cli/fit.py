@@ -13,6 +13,7 @@ import typer
 
 import circuitflow as cf
 from circuitflow.cli.arguments import File, Gates, Json, Limit, assigned_values, gate_files, load_circuit
+from circuitflow.cli.cluster import client_of
 from circuitflow.cli.documents import emit_document
 from circuitflow.cli.fit_progress import FitProgress, Interruption
 from circuitflow.cli.fitting import Settings
@@ -103,6 +104,9 @@ def command(
     checkpoint: Annotated[str | None, _one("--checkpoint", "FOLDER", "Folder that keeps what is computed. The same "
                                                                      "command continues from it and gives the "
                                                                      "same bits.")] = None,
+    cluster: Annotated[str | None, _one("--cluster", "WHERE", "Compute on the workers of a cluster of Dask, as run "
+                                                              "--cluster; for all methods but those by minibatches.")
+                       ] = None,
     json: Json = False,
     limit: Limit,
     gates: Gates = None,
@@ -130,8 +134,9 @@ def command(
     fit = circuit.document.fit
     with FitProgress(None if fit is None else fit.max_evaluations) as watch:
         try:
-            result = cf.fit(circuit, data or None, engine=engine, callback=watch, on_nan=on_nan,  # type: ignore[arg-type]
-                            checkpoint=checkpoint)
+            with client_of(cluster) as client:
+                result = cf.fit(circuit, data or None, engine=engine, callback=watch, on_nan=on_nan,  # type: ignore[arg-type]
+                                checkpoint=checkpoint, client=client)
         except Interruption:
             _write_history(history_file, watch.steps, watch.records, circuit)
             _say_how_to_go_on(watch, circuit, checkpoint)

@@ -75,9 +75,10 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="With -o FOLDER/: write only the parts that an earlier run "
                                                           "did not.")] = False,
     cluster: Annotated[str | None, typer.Option("--cluster", metavar="WHERE", show_default=False,
-                                                help="With -o FOLDER/: write the parts on the workers of a cluster of "
-                                                     "Dask: local or local:N for N processes of this machine, or the "
-                                                     "address of a scheduler, such as tcp://host:8786.")] = None,
+                                                help="With -o FOLDER/, --sum or --mean: compute on the workers of a "
+                                                     "cluster of Dask: local or local:N for N processes of this "
+                                                     "machine, or the address of a scheduler, such as "
+                                                     "tcp://host:8786.")] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Compare the engine with the interpreter, for every row of a "
                                                           "table, and stop at the first number that differs.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Name the engine that runs.")] = False,
@@ -136,14 +137,14 @@ def command(
                        defaults=defaults)
         if is_dataset(output) and not reductions:
             write_dataset(parts, output, task, resume=resume, cluster=cluster)
-        elif cluster is not None:
-            raise InputError("--cluster writes a folder, with a file for every file of the table; give -o FOLDER/, and "
-                             "leave out --sum and --mean")
+        elif cluster is not None and not reductions:
+            raise InputError("--cluster writes a folder, with a file for every file of the table, or sums; give "
+                             "-o FOLDER/, --sum or --mean")
         elif resume:
             raise InputError("--resume goes with a folder of results, such as -o results/; a single file is written "
                              "whole or not at all")
         elif reductions:
-            write_sums(parts, output, task, mean=mean, json=json)
+            write_sums(parts, output, task, mean=mean, json=json, cluster=cluster)
         else:
             write_table(parts, output, task)
         return

@@ -45,8 +45,9 @@ LONG = 200
 LARGEST = 2**20
 """The most bytes of a `fit.json`."""
 
-LEFT_OUT = {"circuit", "data", "method", "callback", "checkpoint", "validation"}
-"""What of a request is no option: digests stand for the first two, the name for the method."""
+LEFT_OUT = {"circuit", "data", "method", "callback", "checkpoint", "validation", "client"}
+"""What of a request is no option: digests stand for the first two, the name for the method; a cluster
+changes no bit."""
 
 
 @contextmanager

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
+from functools import cached_property
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
 from scipy.optimize import NonlinearConstraint
 
 from circuitflow.errors import InputError
-from circuitflow.fitting.data import Data
-from circuitflow.fitting.derivatives import Curvature
-from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.data import Block, Data
 from circuitflow.fitting.journal import Journal, Shape
 from circuitflow.fitting.parameters import Parameters, Vector
 from circuitflow.fitting.problem import Matrix, find_type
 from circuitflow.fitting.squares import SumOfSquares
 from circuitflow.graph.circuit import Circuit
+from circuitflow.rows.fixed_order import Sum
 from circuitflow.text import nearest, printable, short
 
 ConstraintKind = Literal["nonnegative", "zero"]
@@ -39,11 +41,8 @@ class Constraint:
         output = circuit.find(reference)
         assert output is not None  # noqa: S101
         self.reference, self.kind = reference, kind
-        self._parameters = parameters
-        self._data = data.only(circuit.needed({output.node}))
-        self._elements = SumOfSquares(circuit, parameters, self._data, reference, engine=engine, journal=journal)
-        self._value = Evaluation(circuit, [reference], [], self._data, engine)
-        self._curvature = Curvature(circuit, reference, parameters, self._data, engine)
+        self._elements = SumOfSquares(circuit, parameters, data.only(circuit.needed({output.node})), reference,
+                                      engine=engine, journal=journal)
         self._dtype = circuit.type_of(output).dtype
 
     def values(self, x: Vector) -> Vector:
@@ -67,15 +66,24 @@ class Constraint:
                                      lambda: [compute()])[0]
 
     def _bend(self, x: Vector, multipliers: Vector) -> Matrix:
-        values, first = self._parameters.values(x), 0
-        total = np.zeros((x.size, x.size))
-        for block in self._data.blocks():
-            shape = self._value(block, values)[0][0].shape
-            last = first + math.prod(shape)
-            upstream = np.reshape(multipliers[first:last], shape).astype(self._dtype)
-            total += [self._curvature(block, values, unit, upstream) for unit in np.eye(x.size)]
-            first = last
+        ends = list(accumulate(math.prod(shape) for _, shape in self._shapes))
+        weights = {first: np.reshape(multipliers[end - math.prod(shape):end], shape).astype(self._dtype)
+                   for end, (first, shape) in zip(ends, self._shapes, strict=True)}
+        total = self._elements.summed(_products, (x, weights))
         return np.asarray((total + total.T) / 2)
+
+    @cached_property
+    def _shapes(self) -> list[tuple[int, tuple[int, ...]]]:
+        """The first row of every block, and the shape of the elements there."""
+        return self._elements.fold(_shape, (self._elements.parameters.start,), operator.add)
+
+
+def _shape(elements: SumOfSquares, block: Block, x: Vector) -> list[tuple[int, tuple[int, ...]]]:
+    return [(block.first, elements.shaped(block, x).shape)]
+
+
+def _products(elements: SumOfSquares, block: Block, x: Vector, weights: Mapping[int, Any]) -> Sum:
+    return elements.bent(block, x, np.eye(x.size), weights[block.first]), 0.0
 
 
 class Constraints:

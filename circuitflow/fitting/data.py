@@ -19,6 +19,7 @@ from circuitflow.fitting.tabular import column, column_names, hint, is_table
 from circuitflow.gates.shapes import Size, show
 from circuitflow.graph.circuit import Circuit
 from circuitflow.rows.fixed_order import cut, joined
+from circuitflow.tables.spans import Span
 from circuitflow.text import duplicate, listing, nearest, printable, short
 
 BLOCK_BYTES = 2**20
@@ -53,12 +54,14 @@ class Data:
         columns: input id → name of the column, for the inputs that differ from row to row.
         fixed: values for all rows, by input id, from the data.
         in_memory: whether all rows are in memory.
+        file: the table in files; None where they are elsewhere.
     """
 
     batch: str
     columns: Mapping[str, str]
     fixed: Mapping[str, Any]
     in_memory: bool
+    file: TableFile | None
     _dtypes: Mapping[str, str]
     _shapes: Mapping[str, tuple[Any, ...]]
     _titles: Mapping[str, str]
@@ -136,7 +139,7 @@ class Data:
         if fixed and not varying and any(True for _ in islice(tables(), 1, None)):
             raise InputError("data: there are several blocks, each with one value of "
                              f"{listing(sorted(titles.values()))}; expected arrays with the rows in front")
-        bound = cls(batch, varying, fixed, in_memory, {name: inputs[name].dtype for name in taken},
+        bound = cls(batch, varying, fixed, in_memory, table, {name: inputs[name].dtype for name in taken},
                     {name: tuple(inputs[name].shape) if batch else (None, *inputs[name].shape) for name in varying},
                     titles, tables if varying else _no_columns)
         if in_memory:
@@ -190,7 +193,34 @@ class Data:
             InputError: a column is missing in a table, or has another shape or what is no number.
         """
         tables = self._held if self.in_memory else self._pass()
-        return _cut_anew(tables) if self.over_rows else iter(tables)
+        return _cut_anew(tables, _rows_of_block) if self.over_rows else iter(tables)
+
+    @property
+    def block_rows(self) -> int:
+        """How many rows a block has, over rows.
+
+        Raises:
+            InputError: see `blocks`.
+        """
+        return _rows_of_block(next(table for table in self._pass() if table.rows))
+
+    def blocks_of(self, span: Span, rows: int) -> Iterator[Block]:
+        """The blocks of a span of files, which begins with one.
+
+        Args:
+            span: the span.
+            rows: `block_rows`.
+
+        Raises:
+            InputError: see `blocks`.
+        """
+        assert self.file is not None  # noqa: S101
+        dtypes = {title: self._dtypes[name] for name, title in [*self.columns.items(), *self._titles.items()]}
+        return _cut_anew(self._blocks(self.file.batches(dtypes, span), span.first), lambda _: rows, span.first)
+
+    def set_rows(self, rows: int) -> None:
+        """Take the number of rows from who has counted them."""
+        vars(self)["rows"] = rows
 
     @cached_property
     def _held(self) -> list[Block]:
@@ -204,10 +234,8 @@ class Data:
             InputError: there are no rows, or not as many as in the pass before.
         """
         first = 0
-        for table in self._tables():
-            block = self._read(table, first)
-            if block.rows:
-                yield block
+        for block in self._blocks(self._tables(), 0):
+            yield block
             first += block.rows
         known = self.__dict__.setdefault("_known", first)
         if first != known:
@@ -215,6 +243,14 @@ class Data:
                              "must begin anew, and give the same rows, each time that it is called")
         if not first:
             raise InputError("data: there are no rows; expected one or more, in every pass over them")
+
+    def _blocks(self, tables: Iterable[Any], first: int) -> Iterator[Block]:
+        """Each table with rows, the first of which has a number."""
+        for table in tables:
+            block = self._read(table, first)
+            if block.rows:
+                yield block
+            first += block.rows
 
     def _read(self, table: Any, first: int) -> Block:
         if not self.columns:
@@ -241,14 +277,15 @@ class Data:
         return Block(first, next(iter(lengths.values())), columns)
 
 
-def _cut_anew(tables: Iterable[Block]) -> Iterator[Block]:
-    """The same rows in blocks of a size that the width of a row tells; the last may be smaller."""
-    def most(table: Block) -> int:
-        width: int = sum(x.nbytes // table.rows for x in table.columns.values())
-        return max(BLOCK_BYTES // max(width, 1), 1)
+def _rows_of_block(table: Block) -> int:
+    """How many rows a block has, by the width of a row."""
+    width: int = sum(x.nbytes // table.rows for x in table.columns.values())
+    return max(BLOCK_BYTES // max(width, 1), 1)
 
-    first = 0
-    for parts in cut(tables, most):
+
+def _cut_anew(tables: Iterable[Block], rows_of_block: Callable[[Block], int], first: int = 0) -> Iterator[Block]:
+    """The same rows in blocks of one size, the first of which has a number; the last may be smaller."""
+    for parts in cut(tables, rows_of_block):
         rows = sum(part.stop - part.start for _, part in parts)
         yield Block(first, rows, {name: joined([table.columns[name][part] for table, part in parts])
                                   for name in parts[0][0].columns})

@@ -19,8 +19,9 @@ from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
 from circuitflow.tables.opening import open_table, refuse_damage
 from circuitflow.tables.places import Part, find_parts
-from circuitflow.tables.reader import Batch, Reader, Selection
+from circuitflow.tables.reader import Batch, Reader, Selection, first_of
 from circuitflow.tables.several import open_parts
+from circuitflow.tables.spans import Span
 from circuitflow.tables.tensors import ENDING, TensorColumns
 from circuitflow.text import duplicate, listing, nearest, printable
 
@@ -74,14 +75,15 @@ class TableFile:
         with refuse_damage(self.shown), ExitStack() as stack:
             return [name.strip() for name in self._reader(stack).names]
 
-    def batches(self, dtypes: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-        """The rows in order: columns by name, each read as a dtype.
+    def batches(self, dtypes: Mapping[str, str], span: Span | None = None) -> Iterator[dict[str, Any]]:
+        """The rows in order, all or those of a span: columns by name, each read as a dtype.
 
         Raises:
             InputError: a column is missing or stands twice, a cell cannot be read, or the file was changed.
         """
         with refuse_damage(self.shown), ExitStack() as stack:
-            reader = self._reader(stack)
+            reader = self._reader(stack) if span is None else open_parts(span.parts, self.limits, stack, self._opened,
+                                                                         self.parts[0])
             names = [name.strip() for name in reader.names]
             for name in dtypes:
                 if name not in names:
@@ -90,7 +92,9 @@ class TableFile:
             if (twice := duplicate(name for name in names if name in dtypes)) is not None:
                 raise InputError(f"{self.shown}: column '{printable(twice, 60)}' stands twice; rename one of the two")
             wanted = {name: (names.index(name), dtype) for name, dtype in dtypes.items()}
-            for batch in reader.batches(Selection(wanted, (), dict.fromkeys(wanted))):
+            selection = Selection(wanted, (), dict.fromkeys(wanted))
+            for batch in reader.batches(selection) if span is None else first_of(
+                    reader.batches_after(selection, span.skip), span.rows):
                 for name, array in batch.inputs.items():
                     _need_finite(batch, name, array)
                 yield dict(batch.inputs)

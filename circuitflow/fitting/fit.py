@@ -35,7 +35,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         batch_size: int | None = None, epochs: int | None = None, schedule: str | Mapping[str, Any] | None = None,
         validation: Any = None, on_nan: Literal["stop", "skip", "raise"] | None = None, engine: str = "auto",
         callback: Callable[[Any], object] | None = None,
-        checkpoint: str | os.PathLike[str] | None = None) -> FitResult:
+        checkpoint: str | os.PathLike[str] | None = None, client: Any = None) -> FitResult:
     """Find the parameters of a circuit that make the squares of its residuals, or a loss, smallest.
 
     What is left out is taken from the key `fit` of the document; if it was fitted, the fit begins where that one began.
@@ -68,6 +68,8 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         engine: "auto", "interpreter", "staged", "tape" or "jax".
         callback: is told every better point, a `Step`; in training each step and epoch, a `Progress`; True ends it.
         checkpoint: a folder from which the same call goes on if this one is interrupted.
+        client: a `distributed.Client` of a Dask cluster, whose workers compute every pass over the rows, which lie in
+            files: methods that use all rows at once, to the bits of one process. Constraints are computed here.
 
     Raises:
         InputError: an argument, the data or the circuit do not fit together; the message says what to change.
@@ -109,7 +111,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         batch_size=stated.batch_size if batch_size is None else batch_size,
         epochs=stated.epochs if epochs is None else epochs,
         schedule={"name": schedule} if isinstance(schedule, str) else schedule, validation=validation, on_nan=on_nan,
-        checkpoint=checkpoint)
+        checkpoint=checkpoint, client=client)
     return _WAYS[request.way](request)
 
 

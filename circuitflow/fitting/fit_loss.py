@@ -17,11 +17,12 @@ from circuitflow.fitting.minimize import GLOBAL, check_traits, working_memory
 from circuitflow.fitting.newton import FEW, spectrum
 from circuitflow.fitting.outcome import Outcome, Settings
 from circuitflow.fitting.parameters import Parameters
-from circuitflow.fitting.problem import find_type
+from circuitflow.fitting.problem import Cluster, find_type
 from circuitflow.fitting.request import Request
 from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.starts import best_of_starts
 from circuitflow.fitting.statistics import of_likelihood
+from circuitflow.fitting.workers import cluster_of
 from circuitflow.rows.fixed_order import one_thread
 
 
@@ -43,11 +44,13 @@ def fit_loss(request: Request) -> FitResult:
     outputs = [circuit.find(text) for text in references]
     needed = circuit.needed({output.node for output in outputs if output is not None})
     data = Data.of(circuit, request.data, request.columns, needed=needed)
-    with journal(request, data) as answers, one_thread(over_rows=data.over_rows):
-        return _fit(request, parameters, data, answers)
+    with (journal(request, data) as answers, cluster_of(request, data) as cluster,
+          one_thread(over_rows=data.over_rows)):
+        return _fit(request, parameters, data, answers, cluster)
 
 
-def _fit(request: Request, parameters: Parameters, data: Data, answers: Journal | None) -> FitResult:
+def _fit(request: Request, parameters: Parameters, data: Data, answers: Journal | None,
+         cluster: Cluster | None) -> FitResult:
     circuit, name = request.circuit, request.name
     constraints = Constraints.of(circuit, parameters, data, request.constraints, request.engine, answers)
     check_traits(name, parameters, constraints)
@@ -58,7 +61,7 @@ def _fit(request: Request, parameters: Parameters, data: Data, answers: Journal 
     if starts > 1 and name in GLOBAL:
         raise InputError(f"the method {name} draws points of its own; leave starts out, or take a local method")
     problem = Loss(circuit, parameters, data, request.reference, reduction=request.reduction or "mean",
-                   engine=request.engine, journal=answers)
+                   engine=request.engine, journal=answers, cluster=cluster)
     if request.likelihood and request.reduction is None and problem.is_of_batch:
         raise InputError(f"likelihood: '{request.reference}' is one number for all rows of a batch; say by reduction "
                          "whether it is their \"sum\" or their \"mean\"")

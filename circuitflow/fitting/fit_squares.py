@@ -12,11 +12,13 @@ from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.memory import check_memory
 from circuitflow.fitting.outcome import Outcome
 from circuitflow.fitting.parameters import Parameters
+from circuitflow.fitting.problem import Cluster
 from circuitflow.fitting.request import Request
 from circuitflow.fitting.result import FitResult
 from circuitflow.fitting.squares import SumOfSquares
 from circuitflow.fitting.statistics import Moments, durbin_watson, goodness, moments, uncertainty, variance
 from circuitflow.fitting.weights import Comparison, Weighted, check_sigma, comparison, weighted
+from circuitflow.fitting.workers import cluster_of
 from circuitflow.rows.fixed_order import one_thread
 
 
@@ -35,15 +37,17 @@ def fit_squares(request: Request) -> FitResult:
     output = prepared.circuit.find(prepared.residuals)
     needed = prepared.circuit.needed({output.node} if output is not None else set())
     data = Data.of(prepared.circuit, request.data, {**request.columns, **prepared.columns}, needed=needed)
-    with journal(request, data) as answers, one_thread(over_rows=data.over_rows):
-        return _fit(request, prepared, parameters, data, answers)
+    with (journal(request, data) as answers, cluster_of(request, data) as cluster,
+          one_thread(over_rows=data.over_rows)):
+        return _fit(request, prepared, parameters, data, answers, cluster)
 
 
 def _fit(request: Request, prepared: Weighted, parameters: Parameters, data: Data,
-         answers: Journal | None) -> FitResult:
+         answers: Journal | None, cluster: Cluster | None) -> FitResult:
     options = request.options
     problem = SumOfSquares(prepared.circuit, parameters, data, prepared.residuals, robust=options.loss,  # type: ignore[attr-defined]
-                           scale=options.f_scale, engine=request.engine, journal=answers)  # type: ignore[attr-defined]
+                           scale=options.f_scale, engine=request.engine, journal=answers,  # type: ignore[attr-defined]
+                           cluster=cluster)
     compares = comparison(request.circuit, request.reference, parameters)
     check_sigma(problem, prepared, request.sigma)
     observed = _observed(problem, compares, prepared)
@@ -86,9 +90,8 @@ def _observed(problem: SumOfSquares, compares: Comparison | None, prepared: Weig
     """
     if compares is None:
         return None
-    with np.errstate(all="ignore"):
-        found = moments(problem, compares.observed, prepared.sigma)
-    if found.constant and found.count > 1:
+    found = moments(problem, compares.observed, prepared.sigma)
+    if found.low == found.high and found.number > 1:
         raise InputError(f"data: what was observed, '{compares.observed}', is constant: {found.mean:g} in all "
-                         f"{found.count} rows; there is nothing to fit; check its column")
+                         f"{found.number} rows; there is nothing to fit; check its column")
     return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,18 +18,18 @@ from circuitflow.fitting.derivatives import Curvature
 from circuitflow.fitting.evaluation import Evaluation
 from circuitflow.fitting.journal import Journal
 from circuitflow.fitting.parameters import Parameters, Vector
-from circuitflow.fitting.problem import Matrix, Problem, find_type
+from circuitflow.fitting.problem import Cluster, Matrix, Problem, find_type
 from circuitflow.fitting.weights import free_name
 from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
-from circuitflow.rows.fixed_order import add, total
+from circuitflow.rows.fixed_order import Sum, rounded, total, two_sum
 from circuitflow.text import printable
 
 Reduction = Literal["mean", "sum"]
 """How the loss of rows becomes one number."""
 
-PART = 2**22
-"""The most numbers that the gradients of the rows of a block take; a block with more is read in parts."""
+PIECE = 2**22
+"""The most numbers that the gradients of the rows of a block take; a block with more is computed in pieces."""
 
 REMEMBERED = 2
 """The number of points whose value and gradient are kept."""
@@ -47,13 +48,14 @@ class Loss(Problem):
     """
 
     def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, loss: str, *,
-                 reduction: Reduction = "mean", engine: str = "auto", journal: Journal | None = None) -> None:
+                 reduction: Reduction = "mean", engine: str = "auto", journal: Journal | None = None,
+                 cluster: Cluster | None = None) -> None:
         """Set up.
 
         Raises:
             InputError: an unknown reference or engine, or a loss of another shape.
         """
-        super().__init__(circuit, parameters, data, engine, journal)
+        super().__init__(circuit, parameters, data, engine, journal, cluster)
         self.loss_of, self.reduction = loss, reduction
         type_ = find_type(circuit, loss, "loss")
         self._dtype = type_.dtype
@@ -62,24 +64,21 @@ class Loss(Problem):
             expected = f"(), or ({data.batch})" if data.batch else "()"
             raise InputError(f"loss: '{printable(loss, 60)}' has shape {show(type_.shape)}; expected {expected}: one "
                              "number to minimise; reduce it, as by reduce_sum or reduce_mean")
-        self._scalar_circuit, self._scalar = _summed(circuit, loss) if self._each else (circuit, loss)
         self._name = f"{loss} {reduction}"
-        self._kept: list[tuple[Vector, float, Vector]] = []
-        self._bent: tuple[Vector, Matrix] | None = None
 
     def objective(self, x: Vector) -> float:
         """The loss of all rows. The values at the last two points whose gradient was computed are remembered."""
         for point, value, _ in self._kept:
             if np.array_equal(point, x):
                 return value
-        def compute() -> list[float]:
-            values, parts = self.parameters.values(x), []
-            with np.errstate(all="ignore"):
-                for block in self._parts():
-                    (output,), _ = self._value(block, values)
-                    parts.append(self._weight(block) * float(output.sum(dtype=np.float64)))
-            return [total(parts) * self._factor]
-        return float(self.recall(f"objective {self._name}", [x], [()], compute)[0])
+        return float(self.recall(f"objective {self._name}", [x], [()], lambda: [
+            total(self.fold(Loss._losses, (x,), operator.add)) * self._factor])[0])
+
+    def _losses(self, block: Block, x: Vector) -> list[float]:
+        return [self._total(block, self._value(block, self.parameters.values(x))[0][0])]
+
+    def _total(self, block: Block, losses: Any) -> float:
+        return self._weight(block) * float(losses.sum(dtype=np.float64))
 
     def gradient(self, x: Vector) -> Vector:
         """Its gradient, from a reverse sweep that gives the value as well."""
@@ -88,22 +87,20 @@ class Loss(Problem):
                 return gradient.copy()
         value, gradient = self.recall(f"gradient {self._name}", [x], [(), (self.parameters.size,)],
                                       lambda: self._sweep(x))
-        self._kept = [(x.copy(), float(value), gradient), *self._kept[:REMEMBERED - 1]]
+        self._kept[:] = [(x.copy(), float(value), gradient), *self._kept[:REMEMBERED - 1]]
         return np.asarray(gradient.copy())
 
     def _sweep(self, x: Vector) -> tuple[float, Vector]:
-        values, losses = self.parameters.values(x), list[float]()
-
-        def slopes(block: Block) -> Vector:
-            (output,), gradients = self._slopes(block, values)
-            weight = self._weight(block)
-            losses.append(weight * float(output.sum(dtype=np.float64)))
-            if self._slopes.over_rows:
-                gradients = [part.sum(axis=0, dtype=np.float64) for part in gradients]
-            return weight * np.concatenate([np.ravel(part) for part in gradients], dtype=np.float64)
+        losses, gradient = self.fold(Loss._losses_and_gradient, (x,), _joined)
         with np.errstate(all="ignore"):
-            gradient = add(map(slopes, self._parts()))
-            return total(losses) * self._factor, np.asarray(gradient * self._factor)
+            return total(losses) * self._factor, np.asarray(rounded(gradient) * self._factor)
+
+    def _losses_and_gradient(self, block: Block, x: Vector) -> tuple[list[float], Sum]:
+        (output,), gradients = self._slopes(block, self.parameters.values(x))
+        if self.data.over_rows:
+            gradients = [part.sum(axis=0, dtype=np.float64) for part in gradients]
+        gradient = np.concatenate([np.ravel(part) for part in gradients], dtype=np.float64)
+        return [self._total(block, output)], (self._weight(block) * gradient, 0.0)
 
     def hvp(self, x: Vector, v: Vector) -> Vector:
         """Its exact Hessian times a vector."""
@@ -111,10 +108,13 @@ class Loss(Problem):
 
     def hessian(self, x: Vector) -> Matrix:
         """Its exact Hessian, of shape (size, size), from one pass over the data. The last one is remembered."""
-        if self._bent is None or not np.array_equal(self._bent[0], x):
-            rows = self._curve(x, list(np.eye(self.parameters.size)))
-            self._bent = x.copy(), (rows + rows.T) / 2
-        return self._bent[1].copy()
+        for point, hessian in self._bent:
+            if np.array_equal(point, x):
+                return hessian.copy()
+        rows = self._curve(x, list(np.eye(self.parameters.size)))
+        hessian = (rows + rows.T) / 2
+        self._bent[:] = [(x.copy(), hessian)]
+        return hessian.copy()
 
     def check_start(self) -> None:
         """Refuse a start from which no method can go on.
@@ -137,12 +137,11 @@ class Loss(Problem):
 
     def _place(self, x: Vector) -> str:
         """The words for the first row whose loss is not finite; "" where rows have no loss of their own."""
-        look = Evaluation(self.circuit, [self.loss_of], [], self.data, self.engine)
-        if not (look.over_rows or self._each):
+        if not (self.data.over_rows or self._each):
             return ""
-        values = self.parameters.values(x)
+        look, values = self.evaluation(self.loss_of), self.parameters.values(x)
         with np.errstate(all="ignore"):
-            for block in self._parts():
+            for block in self.passes():
                 wrong = np.flatnonzero(~np.isfinite(look(block, values)[0][0]))
                 if wrong.size:
                     return f" in row {block.first + int(wrong[0]) + 1}"
@@ -155,25 +154,19 @@ class Loss(Problem):
         return products
 
     def _bend(self, x: Vector, directions: list[Vector]) -> Matrix:
-        values = self.parameters.values(x)
+        return np.asarray(self.summed(Loss._products, (x, np.stack(directions))) * self._factor)
 
-        def products(block: Block) -> Matrix:
-            shape = (block.rows,) if self._slopes.over_rows else ()
-            upstream = np.full(shape, self._weight(block), self._dtype)
-            return np.stack([self._curvature(block, values, v, upstream) for v in directions])
-        with np.errstate(all="ignore"):
-            return np.asarray(add(map(products, self._parts())) * self._factor)
+    def _products(self, block: Block, x: Vector, directions: Matrix) -> Sum:
+        values, shape = self.parameters.values(x), (block.rows,) if self.data.over_rows else ()
+        upstream = np.full(shape, self._weight(block), self._dtype)
+        return np.stack([self._curvature(block, values, v, upstream) for v in directions]), 0.0
 
-    def _parts(self) -> Iterator[Block]:
-        """The blocks of one more pass; in parts where the gradients of their rows would take much memory."""
-        most = max(PART // self.parameters.size, 1)
-        for block in self.passes():
-            if not self._slopes.over_rows or block.rows <= most:
-                yield block
-                continue
-            for first in range(0, block.rows, most):
-                columns = {name: column[first:first + most] for name, column in block.columns.items()}
-                yield replace(block, first=block.first + first, rows=min(most, block.rows - first), columns=columns)
+    def pieces(self, block: Block) -> Iterator[Block]:
+        """The rows of a block: in pieces where the gradients of all of them would take much memory."""
+        most = max(PIECE // self.parameters.size, 1) if self.data.over_rows else block.rows
+        for first in range(0, block.rows, most):
+            columns = {name: column[first:first + most] for name, column in block.columns.items()}
+            yield replace(block, first=block.first + first, rows=min(most, block.rows - first), columns=columns)
 
     @property
     def is_of_batch(self) -> bool:
@@ -182,7 +175,7 @@ class Loss(Problem):
 
     @property
     def _is_mean_of_batches(self) -> bool:
-        return self.reduction == "mean" and not self._each and not self._slopes.over_rows
+        return self.reduction == "mean" and not self._each and not self.data.over_rows
 
     def _weight(self, block: Block) -> float:
         return float(block.rows) if self._is_mean_of_batches else 1.0
@@ -192,16 +185,37 @@ class Loss(Problem):
         return 1 / self.data.rows if self.reduction == "mean" else 1.0
 
     @cached_property
+    def _kept(self) -> list[tuple[Vector, float, Vector]]:
+        """Points with their value and gradient."""
+        return []
+
+    @cached_property
+    def _bent(self) -> list[tuple[Vector, Matrix]]:
+        """The last point with its Hessian."""
+        return []
+
+    @cached_property
+    def _scalar(self) -> tuple[Circuit, str]:
+        """A circuit with one number for all rows of a block of a batch, and its reference."""
+        return _summed(self.circuit, self.loss_of) if self._each else (self.circuit, self.loss_of)
+
+    @cached_property
     def _value(self) -> Evaluation:
-        return Evaluation(self._scalar_circuit, [self._scalar], [], self.data, self.engine)
+        circuit, reference = self._scalar
+        return Evaluation(circuit, [reference], [], self.data, self.engine)
 
     @cached_property
     def _slopes(self) -> Evaluation:
-        return Evaluation(self._scalar_circuit, [self._scalar], self.parameters.ids, self.data, self.engine)
+        circuit, reference = self._scalar
+        return Evaluation(circuit, [reference], self.parameters.ids, self.data, self.engine)
 
     @cached_property
     def _curvature(self) -> Curvature:
-        return Curvature(self._scalar_circuit, self._scalar, self.parameters, self.data, self.engine)
+        return Curvature(*self._scalar, self.parameters, self.data, self.engine)
+
+
+def _joined(above: tuple[list[float], Sum], below: tuple[list[float], Sum]) -> tuple[list[float], Sum]:
+    return above[0] + below[0], two_sum(above[1], below[1])
 
 
 def _summed(circuit: Circuit, loss: str) -> tuple[Circuit, str]:

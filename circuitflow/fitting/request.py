@@ -27,7 +27,7 @@ TAKEN: Mapping[str, tuple[frozenset[Way], str]] = {
     **dict.fromkeys(("loss", "reduction"), (frozenset({"smooth", "stochastic"}), "a loss")),
     **dict.fromkeys(("constraints", "starts", "likelihood"), (
         frozenset({"smooth"}), "a loss and SciPy's methods, such as smooth")),
-    **dict.fromkeys(("tolerance", "max_evaluations"), (
+    **dict.fromkeys(("tolerance", "max_evaluations", "client"), (
         frozenset({"least squares", "smooth"}), "SciPy's methods, such as smooth for a loss")),
     **dict.fromkeys(("batch_size", "epochs", "schedule", "validation", "on_nan"), (
         frozenset({"stochastic"}), "a loss and stochastic methods, such as adam")),
@@ -49,6 +49,7 @@ class Request:
         reduction, likelihood, constraints, starts: of a loss.
         batch_size, epochs, schedule, validation, on_nan: of stochastic methods.
         checkpoint: the folder that keeps what was computed.
+        client: of a cluster, whose workers compute.
     """
 
     circuit: Circuit
@@ -78,6 +79,7 @@ class Request:
     validation: Any
     on_nan: str | None
     checkpoint: str | os.PathLike[str] | None
+    client: Any
 
     def __post_init__(self) -> None:
         """Refuse what the way does not take: to pass over it would be a silent wrong answer.

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.linalg.lapack import dgeqrf
 
-from circuitflow.engines.columns import in_blocks
 from circuitflow.errors import InputError
 from circuitflow.fitting.data import NO_DATA, Block, Data
 from circuitflow.fitting.derivatives import Curvature, SlopesInForwardMode, SlopesInReverse, SlopesOfScalar
-from circuitflow.fitting.evaluation import Evaluation
 from circuitflow.fitting.journal import Journal, Shape
 from circuitflow.fitting.parameters import Parameters, Vector
-from circuitflow.fitting.problem import Matrix, Problem, find_type
+from circuitflow.fitting.problem import Cluster, Matrix, Problem, find_type
 from circuitflow.fitting.robust import ROBUST, Robust
 from circuitflow.graph.circuit import Circuit
-from circuitflow.rows.fixed_order import add, join, total
+from circuitflow.rows.fixed_order import Sum, total
 from circuitflow.text import listing, nearest, printable
 
 TOGETHER, NUMBERS = 64, 2**23
@@ -62,6 +60,10 @@ class Reduced(NamedTuple):
             return float(self.right @ self.right + np.square(self.rest))
 
 
+Part = tuple[Matrix, list[float], int]
+"""Of some rows: the triangle of [J r], the parts of the objective by blocks, and the number of residuals."""
+
+
 class SumOfSquares(Problem):
     """Half the sum of the squares of residuals over all rows, or of a robust loss of them.
 
@@ -73,13 +75,13 @@ class SumOfSquares(Problem):
 
     def __init__(self, circuit: Circuit, parameters: Parameters, data: Data, residuals: str, *,
                  robust: str = "linear", scale: float = 1.0, engine: str = "auto",
-                 journal: Journal | None = None) -> None:
+                 journal: Journal | None = None, cluster: Cluster | None = None) -> None:
         """Set up.
 
         Raises:
             InputError: an unknown reference, loss or engine, or a scale that is not positive.
         """
-        super().__init__(circuit, parameters, data, engine, journal)
+        super().__init__(circuit, parameters, data, engine, journal, cluster)
         self.shape = find_type(circuit, residuals, "residuals").shape
         if robust not in ROBUST:
             raise InputError(f"loss: there is no robust loss '{printable(robust, 60)}'{nearest(robust, ROBUST)}; there "
@@ -87,13 +89,14 @@ class SumOfSquares(Problem):
         if not 0 < scale < np.inf:
             raise InputError(f"f_scale is {scale}; expected a finite number above 0")
         self.residuals_of, self.robust, self.scale = residuals, robust, float(scale)
-        self._reduced: list[tuple[Vector, Reduced]] = []
 
     def residuals(self, x: Vector) -> Vector:
         """All residuals, row after row; float64 of shape (count,)."""
-        values = self.parameters.values(x)
-        return np.concatenate([np.ravel(self._value(block, values)[0][0]) for block in self.passes()],
-                              dtype=np.float64)
+        return np.concatenate([self.of_block(block, x) for block in self.passes()])
+
+    def of_block(self, block: Block, x: Vector) -> Vector:
+        """The residuals of a block; float64 of shape (count,)."""
+        return np.ravel(self.shaped(block, x)).astype(np.float64, copy=False)
 
     def jacobian(self, x: Vector) -> Matrix:
         """Their exact derivatives by the parameters; float64 of shape (count, size)."""
@@ -105,6 +108,10 @@ class SumOfSquares(Problem):
         for block in self.passes():
             residuals, slopes = self._slopes(block, values)
             yield residuals.astype(np.float64, copy=False), np.concatenate(slopes, dtype=np.float64)
+
+    def shaped(self, block: Block, x: Vector) -> Any:
+        """The residuals of a block as the circuit has them."""
+        return self.evaluation(self.residuals_of)(block, self.parameters.values(x))[0][0]
 
     def check_start(self) -> None:
         """Refuse a start from which no method can go on.
@@ -149,30 +156,28 @@ class SumOfSquares(Problem):
     def plain(self) -> SumOfSquares:
         """The sum of the squares of the same residuals, without a robust loss."""
         return self if self.robust == "linear" else SumOfSquares(
-            self.circuit, self.parameters, self.data, self.residuals_of, engine=self.engine, journal=self.journal)
+            self.circuit, self.parameters, self.data, self.residuals_of, engine=self.engine, journal=self.journal,
+            cluster=self.cluster)
 
     def influence(self, x: Vector) -> tuple[float, float, float]:
         """Of the robust loss at all residuals: Σψ², Σψ′ and Σψ′², for ψ the slope of the loss of a residual."""
-        def compute() -> list[Vector]:
-            values = self.parameters.values(x)
+        return tuple(self._recall("influence", [x], [(3,)],
+                                  lambda: [self.summed(SumOfSquares._influences, (x,))])[0].tolist())
 
-            def sums(block: Block) -> list[Any]:
-                residuals = np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False)
-                z = (residuals / self.scale) ** 2
-                _, first, second = ROBUST[self.robust](z)
-                slope, bent = residuals * first, first + 2 * second * z
-                return [slope @ slope, bent.sum(), bent @ bent]
-            return [add(map(sums, self.passes()))]
-        return tuple(self._recall("influence", [x], [(3,)], compute)[0].tolist())
+    def _influences(self, block: Block, x: Vector) -> Sum:
+        residuals = self.of_block(block, x)
+        z = (residuals / self.scale) ** 2
+        _, first, second = ROBUST[self.robust](z)
+        slope, bent = residuals * first, first + 2 * second * z
+        return np.array([slope @ slope, bent.sum(), bent @ bent]), 0.0
 
     def objective(self, x: Vector) -> float:
         """½ Σ r², or the sum of the robust loss; from a forward pass alone."""
-        def compute() -> list[float]:
-            values = self.parameters.values(x)
-            with np.errstate(all="ignore"):
-                return [total(self._cost(np.ravel(self._value(block, values)[0][0]).astype(np.float64, copy=False))
-                              for block in self.passes())]
-        return float(self._recall("objective", [x], [()], compute)[0])
+        return float(self._recall("objective", [x], [()], lambda: [
+            total(self.fold(SumOfSquares._costs, (x,), operator.add))])[0])
+
+    def _costs(self, block: Block, x: Vector) -> list[float]:
+        return [self._cost(self.of_block(block, x))]
 
     def gradient(self, x: Vector) -> Vector:
         """Its gradient Jᵀ r, with the weights of a robust loss."""
@@ -205,23 +210,28 @@ class SumOfSquares(Problem):
         return curvature
 
     def _bend(self, x: Vector, directions: list[Vector]) -> Matrix:
-        values = self.parameters.values(x)
-        rho = ROBUST[self.robust]
         if self._curvature.is_zero and self.robust == "linear":
             return np.zeros((len(directions), self.parameters.size))
+        return np.asarray(self.summed(SumOfSquares._products, (x, np.stack(directions))))
 
-        def products(block: Block) -> Any:
-            weights = self._value(block, values)[0][0]
-            outside = 0.0
-            if self.robust != "linear":
-                z = (weights / self.scale) ** 2
-                _, first, second = rho(z)
-                weights = weights * first
-                bent = np.ravel((1 - LEAST) * first + 2 * second * z)
-                slopes = np.concatenate(self._slopes(block, values)[1])[:, bent < 0]
-                outside = np.stack(directions) @ (slopes * bent[bent < 0]) @ slopes.T
-            return outside + np.stack([self._curvature(block, values, v, weights) for v in directions])
-        return np.asarray(add(map(products, self.passes())))
+    def _products(self, block: Block, x: Vector, directions: Matrix) -> Sum:
+        weights, outside = self.shaped(block, x), 0.0
+        if self.robust != "linear":
+            z = (weights / self.scale) ** 2
+            _, first, second = ROBUST[self.robust](z)
+            weights = weights * first
+            bent = np.ravel((1 - LEAST) * first + 2 * second * z)
+            slopes = np.concatenate(self._slopes(block, self.parameters.values(x))[1])[:, bent < 0]
+            outside = directions @ (slopes * bent[bent < 0]) @ slopes.T
+        return outside + self.bent(block, x, directions, weights), 0.0
+
+    def bent(self, block: Block, x: Vector, directions: Matrix, weights: Any) -> Matrix:
+        """The Hessians of the residuals of a block, each times its weight, times every direction: (directions, size).
+
+        The weights have the shape of the residuals, over rows with the rows in front.
+        """
+        values = self.parameters.values(x)
+        return np.stack([self._curvature(block, values, v, weights) for v in directions])
 
     def reduce(self, x: Vector) -> Reduced:
         """The sum of squares and its linear model: QR decompositions of the blocks of [J r], and of their triangles.
@@ -230,14 +240,14 @@ class SumOfSquares(Problem):
         The rows that a robust loss weighs down are scaled as in Triggs et al. 2000, "Bundle adjustment – a modern
         synthesis", as SciPy does. The gradient is exact; the least weight keeps it from rounding.
         """
-        for point, reduced in self._reduced:
+        for point, reduced in self._reductions:
             if np.array_equal(point, x):
                 return reduced
         size = self.parameters.size
         objective, triangle, right, rest, total = self._recall(
             "reduction", [x], [(), (size, size), (size,), (), ()], lambda: self._reduce(x))
         reduced = Reduced(float(objective), triangle, right, float(rest), int(total))
-        self._reduced = [(x.copy(), reduced), *self._reduced[:1]]
+        self._reductions[:] = [(x.copy(), reduced), *self._reductions[:1]]
         return reduced
 
     def _recall(self, question: str, points: list[Vector], shapes: list[Shape],
@@ -245,45 +255,26 @@ class SumOfSquares(Problem):
         return self.recall(f"{question} {self.residuals_of} {self.robust} {self.scale}", points, shapes, compute)
 
     def _reduce(self, x: Vector) -> Reduced:
-        size, costs, counts = self.parameters.size, list[float](), list[int]()
-
-        def triangles() -> Iterator[Matrix]:
-            for triangle, cost, count in self._in_groups(self.parameters.values(x)):
-                costs.append(cost)
-                counts.append(count)
-                yield triangle
-        triangle = join(triangles(), lambda above, below: _triangle(np.concatenate([above, below]).T.copy()))
-        return Reduced(total(costs), triangle[:size, :size], triangle[:size, size], float(triangle[size, size]),
-                       sum(counts))
-
-    def _in_groups(self, values: dict[str, Any]) -> Iterator[tuple[Matrix, float, int]]:
-        """The parts of the blocks in order; those of some blocks are computed on all cores at once."""
-        blocks, count = self.passes(), max(1, min(TOGETHER, NUMBERS // (self.parameters.size + 1) ** 2))
-        while group := list(islice(blocks, count)):
-            parts: dict[int, tuple[Matrix, float, int]] = {}
-
-            def work(part: slice, group: list[Block] = group, parts: dict[int, Any] = parts) -> None:
-                parts[part.start] = self._part(group[part.start], values)
-            in_blocks(work, len(group), 1)
-            yield from (parts[i] for i in range(len(group)))
-
-    def _part(self, block: Block, values: dict[str, Any]) -> tuple[Matrix, float, int]:
-        """The triangle of a block, its part of the objective, and the number of its residuals."""
         size = self.parameters.size
-        with np.errstate(all="ignore"):
-            residuals, slopes = self._slopes(block, values)
-            count = residuals.size
-            rows = np.zeros((size + 1, max(count, size + 1)))
-            rows[size, :count] = residuals
-            first = 0
-            for part in slopes:
-                rows[first : first + len(part), :count] = part
-                first += len(part)
-            residuals = rows[size, :count]
-            cost = self._cost(residuals)
-            if self.robust != "linear":
-                _scale(residuals, rows[:size, :count], ROBUST[self.robust], self.scale)
-            return _triangle(rows), cost, count
+        triangle, costs, count = self.fold(SumOfSquares._block, (x,), _joined,
+                                           max(1, min(TOGETHER, NUMBERS // (size + 1) ** 2)))
+        return Reduced(total(costs), triangle[:size, :size], triangle[:size, size], float(triangle[size, size]), count)
+
+    def _block(self, block: Block, x: Vector) -> Part:
+        size = self.parameters.size
+        residuals, slopes = self._slopes(block, self.parameters.values(x))
+        count = residuals.size
+        rows = np.zeros((size + 1, max(count, size + 1)))
+        rows[size, :count] = residuals
+        first = 0
+        for part in slopes:
+            rows[first : first + len(part), :count] = part
+            first += len(part)
+        residuals = rows[size, :count]
+        cost = self._cost(residuals)
+        if self.robust != "linear":
+            _scale(residuals, rows[:size, :count], ROBUST[self.robust], self.scale)
+        return _triangle(rows), [cost], count
 
     def _cost(self, residuals: Vector) -> float:
         if self.robust == "linear":
@@ -292,8 +283,9 @@ class SumOfSquares(Problem):
         return 0.5 * self.scale**2 * float(rho.sum())
 
     @cached_property
-    def _value(self) -> Evaluation:
-        return Evaluation(self.circuit, [self.residuals_of], [], self.data, self.engine)
+    def _reductions(self) -> list[tuple[Vector, Reduced]]:
+        """Those at the last two points."""
+        return []
 
     @cached_property
     def _slopes(self) -> Callable[[Block, dict[str, Any]], tuple[Any, list[Any]]]:
@@ -309,6 +301,10 @@ class SumOfSquares(Problem):
     @cached_property
     def _curvature(self) -> Curvature:
         return Curvature(self.circuit, self.residuals_of, self.parameters, self.data, self.engine)
+
+
+def _joined(above: Part, below: Part) -> Part:
+    return (_triangle(np.concatenate([above[0], below[0]]).T.copy()), above[1] + below[1], above[2] + below[2])
 
 
 def _triangle(rows: Matrix) -> Matrix:

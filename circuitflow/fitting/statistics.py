@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.stats import t as student
 
-from circuitflow.fitting.evaluation import Evaluation
+from circuitflow.fitting.data import Block
 from circuitflow.fitting.parameters import Mask, Vector
 from circuitflow.fitting.polish import SINGULAR, lengths
-from circuitflow.fitting.problem import Matrix
+from circuitflow.fitting.problem import Matrix, Problem
 from circuitflow.fitting.squares import Reduced, SumOfSquares
 
 
@@ -86,47 +86,61 @@ def variance(problem: SumOfSquares, x: Vector, squares: float, count: int, free:
     return k**2 * slopes / (count - free) / mean**2
 
 
-@dataclass(frozen=True)
-class Moments:
-    """The number, the weighted mean and the weighted sum of squares about it of what was observed.
+class Moments(NamedTuple):
+    """What is known of observations.
 
     Attributes:
-        constant: whether all have one value.
+        number: their number.
+        weight: the sum of their weights.
+        mean: their weighted mean.
+        about_mean: the weighted sum of squares about it.
+        low, high: the least and the greatest.
     """
 
-    count: int
+    number: int
+    weight: float
     mean: float
     about_mean: float
-    constant: bool
+    low: float
+    high: float
 
 
 def moments(problem: SumOfSquares, observed: str, sigma: str | None) -> Moments:
-    """The moments of a node over all rows, weighted by 1/σ², in one pass (Chan, Golub and LeVeque 1983).
+    """The moments of a node over all rows, weighted by 1/σ² (Chan, Golub and LeVeque 1983).
 
     Args:
         problem: the problem; parameters are at their start, on which what was observed does not depend.
         observed: the reference.
         sigma: that of the standard deviations, if there are some.
     """
-    look = Evaluation(problem.circuit, [observed, *([sigma] if sigma else [])], [], problem.data, problem.engine)
-    values = problem.parameters.values(problem.parameters.start)
-    count, low, high = 0, math.inf, -math.inf
-    weight = mean = about = np.float64(0)  # overflow gives ∞, where that of a float is an error
-    for block in problem.passes():
-        outputs, _ = look(block, values)
-        y = np.asarray(outputs[0], np.float64)
-        if sigma is None:
-            total, here = np.float64(y.size), y.mean()
-            around = float(np.sum((y - here)**2))
-        else:
-            w = np.broadcast_to(1 / np.asarray(outputs[1], np.float64)**2, y.shape)
-            total = w.sum()
-            here = (w * y).sum() / total
-            around = float((w * (y - here)**2).sum())
-        about += around + (here - mean)**2 * weight * total / (weight + total)
-        mean += (here - mean) * total / (weight + total)
-        weight, count, low, high = weight + total, count + y.size, min(low, y.min()), max(high, y.max())
-    return Moments(count, float(mean), float(about), bool(low == high))
+    references = (observed,) if sigma is None else (observed, sigma)
+    found = problem.fold(_moments, (problem.parameters.start, *references), _joined_moments)
+    return found._replace(about_mean=float(found.about_mean))  # NumPy's until here: what overflows is ∞, no error
+
+
+def _moments(problem: Problem, block: Block, x: Vector, *references: str) -> Moments:
+    outputs, _ = problem.evaluation(*references)(block, problem.parameters.values(x))
+    y, *sigma = (np.asarray(output, np.float64) for output in outputs)
+    w = np.broadcast_to(1 / sigma[0]**2 if sigma else np.float64(1), y.shape)
+    weight = w.sum()
+    mean = (w * y).sum() / weight
+    return Moments(y.size, weight, mean, (w * (y - mean)**2).sum(), y.min(), y.max())
+
+
+def _joined_moments(x: Moments, y: Moments) -> Moments:
+    weight, far = x.weight + y.weight, y.mean - x.mean
+    return Moments(x.number + y.number, weight, x.mean + far * y.weight / weight,
+                   x.about_mean + y.about_mean + far**2 * x.weight * y.weight / weight,
+                   min(x.low, y.low), max(x.high, y.high))
+
+
+class _Residuals(NamedTuple):
+    """Of residuals that follow one another: Σeᵢ², Σ(eᵢ − eᵢ₋₁)², the first and the last."""
+
+    squares: float
+    differences: float
+    first: float
+    last: float
 
 
 def durbin_watson(problem: SumOfSquares, x: Vector) -> float | None:
@@ -136,15 +150,17 @@ def durbin_watson(problem: SumOfSquares, x: Vector) -> float | None:
     """
     if len(problem.shape) > bool(problem.data.batch):
         return None
-    look = Evaluation(problem.circuit, [problem.residuals_of], [], problem.data, problem.engine)
-    values = problem.parameters.values(x)
-    squares, differences, last = 0.0, 0.0, None
-    for block in problem.passes():
-        e = np.ravel(look(block, values)[0][0]).astype(np.float64)
-        squares += float(e @ e)
-        differences += float(np.sum(np.diff(e if last is None else np.append(last, e))**2))
-        last = e[-1]
-    return differences / squares if squares > 0 else None
+    found = problem.fold(_residuals, (x,), _joined_residuals)
+    return float(found.differences / found.squares) if found.squares > 0 else None
+
+
+def _residuals(problem: SumOfSquares, block: Block, x: Vector) -> _Residuals:
+    e = problem.of_block(block, x)
+    return _Residuals(np.square(e).sum(), np.square(np.diff(e)).sum(), e[0], e[-1])
+
+
+def _joined_residuals(x: _Residuals, y: _Residuals) -> _Residuals:
+    return _Residuals(x.squares + y.squares, x.differences + y.differences + (y.first - x.last)**2, x.first, y.last)
 
 
 @dataclass(frozen=True, eq=False)

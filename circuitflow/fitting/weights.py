@@ -9,9 +9,9 @@ import numpy as np
 
 from circuitflow.document.model import GateNode, InputNode
 from circuitflow.errors import InputError
-from circuitflow.fitting.evaluation import Evaluation
-from circuitflow.fitting.parameters import Parameters
-from circuitflow.fitting.problem import find_type
+from circuitflow.fitting.data import Block
+from circuitflow.fitting.parameters import Parameters, Vector
+from circuitflow.fitting.problem import Problem, find_type
 from circuitflow.fitting.squares import SumOfSquares
 from circuitflow.graph.circuit import Circuit
 from circuitflow.text import printable, short
@@ -71,17 +71,24 @@ def check_sigma(problem: SumOfSquares, prepared: Weighted, stated: Sigma | None)
     """
     if prepared.sigma is None:
         return
-    look = Evaluation(problem.circuit, [prepared.sigma], [], problem.data, problem.engine)
-    values = problem.parameters.values(problem.parameters.start)
-    shown = f"column '{printable(stated['column'], 60)}'" if isinstance(stated, Mapping) else f"'{prepared.sigma}'"
-    for block in problem.passes():
-        sizes = look(block, values)[0][0]
-        wrong = ~(sizes > 0)
-        if wrong.any():
-            place = int(np.argmax(wrong))
-            row = block.first + place * block.rows // sizes.size + 1
-            raise InputError(f"sigma: {shown} is {np.ravel(sizes)[place]} in row {row}; expected standard deviations, "
-                             "which are above 0; take the row out, or give it another one")
+    wrong = problem.fold(_not_positive, (problem.parameters.start, prepared.sigma), _first)
+    if wrong is not None:
+        shown = f"column '{printable(stated['column'], 60)}'" if isinstance(stated, Mapping) else f"'{prepared.sigma}'"
+        raise InputError(f"sigma: {shown} is {wrong[1]} in row {wrong[0]}; expected standard deviations, which are "
+                         "above 0; take the row out, or give it another one")
+
+
+def _not_positive(problem: Problem, block: Block, x: Vector, reference: str) -> tuple[int, float] | None:
+    """The number of the first row whose value is not above 0, and that value."""
+    values = problem.evaluation(reference)(block, problem.parameters.values(x))[0][0]
+    places = np.flatnonzero(~(values > 0))
+    if not places.size:
+        return None
+    return block.first + int(places[0]) * block.rows // values.size + 1, values.flat[places[0]]
+
+
+def _first(above: tuple[int, float] | None, below: tuple[int, float] | None) -> tuple[int, float] | None:
+    return above or below
 
 
 class Comparison(NamedTuple):

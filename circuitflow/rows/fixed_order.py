@@ -57,19 +57,46 @@ def joined(parts: Sequence[Any]) -> Any:
     return np.ascontiguousarray(parts[0]) if len(parts) == 1 else np.concatenate(parts)
 
 
-def join(parts: Iterable[T], two: Callable[[T, T], T]) -> T:
-    """Join parts, one or more, in the order of the tree; of n parts it holds the logarithm of n at a time."""
-    trees: list[tuple[int, T]] = []  # of fewer and fewer parts, each a power of 2
-    for part in parts:
+Tree = tuple[int, T]
+"""A whole tree over blocks that follow one another: their number, a power of 2, and what they are joined to."""
+
+
+def trees(parts: Iterable[T], two: Callable[[T, T], T], first: int = 0) -> list[Tree[T]]:
+    """Join parts in the order of the tree over all blocks, as far as they have both sides of a pair.
+
+    Args:
+        parts: of blocks that follow one another.
+        two: joins two neighbours.
+        first: the number of the first block.
+
+    Returns:
+        Trees from left to right, twice the logarithm of the number of parts at most.
+    """
+    found: list[Tree[T]] = []
+    for end, part in enumerate(parts, first + 1):
         count = 1
-        while trees and trees[-1][0] == count:
-            before, joined = trees.pop()
-            part, count = two(joined, part), count + before
-        trees.append((count, part))
-    _, last = trees.pop()
-    while trees:
-        last = two(trees.pop()[1], last)
+        while found and found[-1][0] == count and end % (2 * count) == 0:
+            part, count = two(found.pop()[1], part), 2 * count
+        found.append((count, part))
+    return found
+
+
+def join_trees(parts: Iterable[Tree[T]], two: Callable[[T, T], T]) -> T:
+    """Join the trees of all blocks, one or more, from left to right; holds the logarithm of their number at a time."""
+    found: list[Tree[T]] = []
+    for count, part in parts:
+        while found and found[-1][0] == count:
+            part, count = two(found.pop()[1], part), 2 * count
+        found.append((count, part))
+    _, last = found.pop()
+    while found:
+        last = two(found.pop()[1], last)
     return last
+
+
+def join(parts: Iterable[T], two: Callable[[T, T], T]) -> T:
+    """Join the parts of all blocks, one or more, in the order of the tree."""
+    return join_trees(((1, part) for part in parts), two)
 
 
 def total(parts: Iterable[float]) -> float:

@@ -20,8 +20,9 @@ from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit, dumps
 from circuitflow.interpreter.passes import Track, tracked, untracked
 from circuitflow.interpreter.question import References
-from circuitflow.rows.clusters import need_client, write_on
+from circuitflow.rows.clusters import write_on
 from circuitflow.rows.parts import MANIFEST, RUN, run_of, write_part
+from circuitflow.rows.remote import Steps, need_client
 from circuitflow.rows.tables import TableRun
 from circuitflow.rows.task import RowTask, row_task
 from circuitflow.tables.opening import need_arrow
@@ -119,7 +120,7 @@ def write_folder(parts: Sequence[Part], output: str, task: RowTask, *, resume: b
         run.agree_with(parts[0])
     writing = _write(run, missing, folder, digest) if client is None else write_on(client, run, missing, folder, digest)
     rows: dict[str, int] = {}
-    for _ in tracked(track, _Steps(_noted(writing, rows), len(missing)), f"parts of {label}"):  # type: ignore[arg-type]
+    for _ in tracked(track, Steps(_noted(writing, rows), len(missing)), f"parts of {label}"):  # type: ignore[arg-type]
         pass
     if len(rows) < len(missing):
         raise InputError(f"track ended after {len(rows)} of {len(missing)} files; expected all; go on by "
@@ -145,19 +146,6 @@ def _noted(steps: Iterator[tuple[str, int]], rows: dict[str, int]) -> Iterator[s
     for name, count in steps:
         rows[name] = count
         yield name
-
-
-class _Steps:
-    """Steps whose number is known before they are made."""
-
-    def __init__(self, steps: Iterator[Any], count: int) -> None:
-        self._steps, self._count = steps, count
-
-    def __iter__(self) -> Iterator[Any]:
-        return self._steps
-
-    def __len__(self) -> int:
-        return self._count
 
 
 def _name(number: int, part: Part, keep: Sequence[str]) -> str:

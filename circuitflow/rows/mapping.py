@@ -146,4 +146,4 @@ class BatchMap:
 
 
 def _reader(schema: Any, place: str, *batches: Any) -> ArrowColumns:
-    return ArrowColumns(schema, None, lambda names: (batch.select(names) for batch in batches), place)
+    return ArrowColumns(schema, None, lambda names, group: (batch.select(names) for batch in batches), place)

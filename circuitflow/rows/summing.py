@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from circuitflow.errors import InputError
 from circuitflow.gates.shapes import show
 from circuitflow.rows.answering import RowFunction
-from circuitflow.rows.fixed_order import add_rows, cut, join, joined, one_thread, rounded, two_sum
+from circuitflow.rows.fixed_order import Tree, add_rows, cut, join_trees, joined, one_thread, rounded, trees, two_sum
 from circuitflow.tables.reader import Batch
 
 BYTES, ROWS = 2**22, 2**16
@@ -56,30 +56,88 @@ def sum_dtype(dtype: str) -> str:
     return {"f": "float64", "i": "int64"}.get(np.dtype(dtype).kind, "uint64")
 
 
+class Blocks(NamedTuple):
+    """How rows are cut into blocks, from the first row on.
+
+    Attributes:
+        rows: how many a block has, a power of 2.
+        shapes: the shape that each input has in a row.
+    """
+
+    rows: int
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, function: RowFunction, batch: Batch) -> Blocks:
+        """The blocks of a table, by what a function answers and a batch that has rows."""
+        numbers = sum(map(math.prod, function.shapes.values()))
+        width: int = 8 * numbers + sum(column.nbytes // batch.rows for column in batch.inputs.values())
+        return cls(1 << min(max(BYTES // max(width, 1), 1), ROWS).bit_length() - 1,
+                   {name: column.shape[1:] for name, column in batch.inputs.items()})
+
+
+Trees = list[Tree[list[Any]]]
+"""Sums of the columns of results, of blocks that follow one another."""
+
+
 def sum_rows(function: RowFunction, batches: Iterable[Batch]) -> Totals:
     """Sum what a function answers for the rows of batches.
-
-    The function gets blocks whose ends depend on the number of the row alone, since a product of matrices may have
-    other bits with other rows beside it. BLAS has one thread meanwhile.
 
     Raises:
         CircuitflowError: a row cannot be read or computed; or has lists of another shape than the first.
     """
     rows = 0
 
-    def sums_of_blocks() -> Iterator[list[Any]]:
+    def counted() -> Iterator[Batch]:
         nonlocal rows
-        for block in _blocks(function, batches):
-            rows += block.rows
-            for columns in function(block):
-                yield [*map(_sum, columns)]
-        if not rows:
-            yield [_sum(np.zeros((1, *shape), function.dtypes[name])) for name, shape in function.shapes.items()]
+        for batch in batches:
+            rows += batch.rows
+            if batch.rows:
+                yield batch
 
+    following = counted()
+    first = next(following, None)
+    if first is None:
+        return totals(function, 0, [])
+    found = sum_blocks(function, chain([first], following), Blocks.of(function, first))
+    return totals(function, rows, found)
+
+
+def sum_blocks(function: RowFunction, batches: Iterable[Batch], blocks: Blocks, first: int = 0) -> Trees:
+    """Sum what a function answers for the rows of batches, which begin with a block.
+
+    The function gets blocks whose ends depend on the number of the row alone, since a product of matrices may have
+    other bits with other rows beside it. BLAS has one thread meanwhile.
+
+    Args:
+        function: the function.
+        batches: of rows that follow one another.
+        blocks: how they are cut.
+        first: the number of the first block.
+
+    Raises:
+        CircuitflowError: see `sum_rows`.
+    """
     with one_thread(over_rows=True):
-        columns = join(sums_of_blocks(), lambda x, y: [*map(_add, x, y)])
+        return trees((_sums(function, block) for block in _cut(batches, blocks)), _add_all, first)
+
+
+def totals(function: RowFunction, rows: int, found: Iterable[Tree[list[Any]]]) -> Totals:
+    """The sums of all rows, by those of their blocks."""
+    none = [_sum(np.zeros((1, *shape), function.dtypes[name])) for name, shape in function.shapes.items()]
+    columns = join_trees(found, _add_all) if rows else none
     return Totals(rows, dict(zip(function.shapes, columns, strict=True)),
                   {name: sum_dtype(dtype) for name, dtype in function.dtypes.items()})
+
+
+def _sums(function: RowFunction, block: Batch) -> list[Any]:
+    """The sums of the columns of results; `Blocks` are small enough that they come at once."""
+    (columns,) = function(block)
+    return [*map(_sum, columns)]
+
+
+def _add_all(x: Sequence[Any], y: Sequence[Any]) -> list[Any]:
+    return [*map(_add, x, y)]
 
 
 @np.errstate(all="ignore")
@@ -109,22 +167,14 @@ def _integers(name: str, total: Any, dtype: str) -> Any:
 
 # Blocks ---------------------------------------------------------------------------------------------------------------
 
-def _blocks(function: RowFunction, batches: Iterable[Batch]) -> Iterator[Batch]:
-    """The rows of batches in blocks of a power of 2 of rows."""
-    numbers = sum(map(math.prod, function.shapes.values()))
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def rows(batch: Batch) -> int:
-        shapes.update((name, column.shape[1:]) for name, column in batch.inputs.items())
-        width: int = 8 * numbers + sum(column.nbytes // batch.rows for column in batch.inputs.values())
-        return 1 << min(max(BYTES // max(width, 1), 1), ROWS).bit_length() - 1
-
-    for parts in cut(batches, rows):
+def _cut(batches: Iterable[Batch], blocks: Blocks) -> Iterator[Batch]:
+    """The rows of batches in blocks."""
+    for parts in cut(batches, lambda _: blocks.rows):
         for batch, part in parts:
             for name, column in batch.inputs.items():
-                if column.shape[1:] != shapes[name]:
+                if column.shape[1:] != blocks.shapes[name]:
                     raise InputError(f"{batch.at(batch.first + part.start)}: input '{name}' has shape "
-                                     f"{show(column.shape[1:])}; expected {show(shapes[name])}, as before it")
+                                     f"{show(column.shape[1:])}; expected {show(blocks.shapes[name])}, as before it")
         yield _block(parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -55,6 +56,10 @@ class TableRun:
         self._functions: dict[tuple[tuple[str, int], ...], RowFunction] = {}
         self._lock = Lock()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has the question and the kinds, without notes and progress."""
+        return partial(TableRun, kinds=self.kinds), (self.task,)
+
     def write(self, parts: Sequence[Part], output: str, form: str, finish: Callable[[], None] = lambda: None) -> int:
         """Write the columns that are kept, and one for every output and every gradient, in the order of the rows.
 
@@ -83,32 +88,40 @@ class TableRun:
             finish()
         return rows
 
-    def agree_with(self, part: Part) -> None:
-        """Take the types of results from a file, whose rows are not read: those of later ones must be the same.
+    def agree_with(self, part: Part) -> dict[str, Any]:
+        """Take the kinds of results from a file, whose rows are not read: those of later ones must be the same.
 
         Raises:
             InputError, MissingExtraError: see `write`.
         """
         with refuse_damage(part.shown), ExitStack() as stack:
-            self._open([part], stack)
+            return self._open([part], stack)[-1]
 
     @contextmanager
-    def reading(self, parts: Sequence[Part]) -> Iterator[tuple[RowFunction, dict[str, Any], Iterable[Batch]]]:
+    def reading(self, parts: Sequence[Part], *, like: Part | None = None,
+                skip: int = 0) -> Iterator[tuple[RowFunction, dict[str, Any], Iterable[Batch]]]:
         """The function of the batches of a table, the kinds of the columns that it gives, and the batches.
+
+        Args:
+            parts: the files of the table.
+            like: the file whose columns all must have; the first by default.
+            skip: the number of rows of the first file that are left out.
 
         Raises:
             InputError, MissingExtraError: see `write`.
         """
         place = parts[0].shown
         with refuse_damage(place), ExitStack() as stack:
-            reader, match, function, kinds = self._open(parts, stack)
+            reader, match, function, kinds = self._open(parts, stack, like)
             words = f"rows of {place}{' and others' * (len(parts) > 1)}"
-            yield function, kinds, self._track(reader.batches(match.selection), words, reader.total)
+            batches = reader.batches_after(match.selection, skip) if skip else reader.batches(match.selection)
+            yield function, kinds, self._track(batches, words, reader.total)
 
-    def _open(self, parts: Sequence[Part], stack: ExitStack) -> tuple[Reader, Match, RowFunction, dict[str, Any]]:
+    def _open(self, parts: Sequence[Part], stack: ExitStack,
+              like: Part | None = None) -> tuple[Reader, Match, RowFunction, dict[str, Any]]:
         """A table, its columns, the function of its batches, and the kinds of its results."""
         task, place = self.task, parts[0].shown
-        reader = open_parts(parts, task.executor.circuit.limits, stack)
+        reader = open_parts(parts, task.executor.circuit.limits, stack, like=like)
         match = match_columns(task, reader, place)
         function = self._function(task.sizes(match.lengths))
         kinds = dict(zip(task.keep, map(reader.type_of, match.selection.kept), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NoReturn
@@ -12,7 +12,7 @@ import numpy as np
 
 from circuitflow.document.numbers import unfit
 from circuitflow.errors import InputError
-from circuitflow.tables.reader import Batch, Reader, Selection
+from circuitflow.tables.reader import Batch, Reader, Selection, without_first
 from circuitflow.text import printable
 
 BYTES = 2**25
@@ -22,19 +22,19 @@ BYTES = 2**25
 class ArrowColumns(Reader):
     """A table of Arrow columns."""
 
-    def __init__(self, schema: Any, total: int | None, read: Callable[[Sequence[str]], Iterator[Any]],
+    def __init__(self, schema: Any, total: int | None, read: Callable[[Sequence[str], int], Iterator[Any]],
                  place: str, groups: Sequence[int] = ()) -> None:
         """Set up.
 
         Args:
             schema: that of the table.
             total: the number of batches, or None where it is not known.
-            read: gives the batches of columns, by their names.
+            read: gives the batches of columns, by their names, from a row group on.
             place: where the rows come from, in words.
             groups: the number of rows in each of several row groups.
         """
         self.names, self.total, self.place = schema.names, total, place
-        self._schema, self._read, self._ends = schema, read, list(accumulate(groups))
+        self._schema, self._read, self._groups, self._ends = schema, read, list(groups), list(accumulate(groups))
 
     def at(self, row: int) -> str:
         group = f" (row group {bisect_left(self._ends, row) + 1})" if len(self._ends) > 1 else ""
@@ -49,9 +49,23 @@ class ArrowColumns(Reader):
 
     def batches(self, selection: Selection) -> Iterator[Batch]:
         """The rows in order."""
+        return self._from(0, 0, selection)
+
+    def batches_after(self, selection: Selection, skip: int) -> Iterator[Batch]:
+        """The rows in order without the first ones; whole row groups of these are not read."""
+        group = bisect_right(self._ends, skip)
+        passed = self._ends[group - 1] if group else 0
+        return without_first(self._from(group, passed, selection), skip - passed)
+
+    def stretches(self) -> list[int]:
+        """The row groups, where the file has them."""
+        return self._groups or super().stretches()
+
+    def _from(self, group: int, passed: int, selection: Selection) -> Iterator[Batch]:
+        """The rows from a row group on, before which some have passed."""
         positions = selection.positions
-        first = 1
-        for batch in self._read([self.names[position] for position in positions]):
+        first = passed + 1
+        for batch in self._read([self.names[position] for position in positions], group):
             batch.validate(full=True)  # pyarrow does not check the offsets in a file, and reads beyond its memory
             step = max(1, BYTES * batch.num_rows // max(batch.nbytes, 1))
             for start in range(0, max(batch.num_rows, 1), step):

@@ -80,7 +80,8 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack, file: B
 
         parquet = pq.ParquetFile(file or _file(table, stack))
         return ArrowColumns(parquet.schema_arrow, -(-parquet.metadata.num_rows // BATCH),
-                            lambda names: parquet.iter_batches(_rows(parquet.metadata, names), columns=names), shown,
+                            lambda names, group: parquet.iter_batches(
+                                _rows(parquet.metadata, names), range(group, parquet.num_row_groups), names), shown,
                             [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)])
     if form == "arrow":
         import pyarrow as pa
@@ -88,7 +89,7 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack, file: B
         reader = stack.enter_context(pa.ipc.open_file(file or _file(table, stack)))
         count = reader.num_record_batches
         return ArrowColumns(reader.schema, count,
-                            lambda names: (reader.get_batch(i).select(names) for i in range(count)), shown)
+                            lambda names, group: (reader.get_batch(i).select(names) for i in range(count)), shown)
     plain = ending.removesuffix(".gz")
     if file is None:
         file = sys.stdin.buffer if table == "-" else _file(table, stack)

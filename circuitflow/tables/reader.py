@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
@@ -61,6 +61,28 @@ class Selection(NamedTuple):
         return sorted({*(position for position, _ in self.inputs.values()), *self.kept})
 
 
+def without_first(batches: Iterable[Batch], skip: int) -> Iterator[Batch]:
+    """Batches without the first of their rows."""
+    for batch in batches:
+        if skip < batch.rows:
+            yield batch.part(skip, batch.rows)
+        skip = max(skip - batch.rows, 0)
+
+
+def first_of(batches: Iterable[Batch], rows: int) -> Iterator[Batch]:
+    """The first rows of batches, without reading on.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    for batch in batches:
+        yield batch.part(0, rows)
+        rows -= batch.rows
+        if rows <= 0:
+            return
+    raise InputError(f"the table has {rows} rows less than when they were counted; begin anew when it is complete")
+
+
 class Reader:
     """An open table.
 
@@ -91,6 +113,22 @@ class Reader:
             InputError: a row or a cell cannot be read; the message names it.
         """
         raise NotImplementedError
+
+    def batches_after(self, selection: Selection, skip: int) -> Iterator[Batch]:
+        """The rows in order without the first ones.
+
+        Raises:
+            InputError: see `batches`.
+        """
+        return without_first(self.batches(selection), skip)
+
+    def stretches(self) -> list[int]:
+        """The numbers of rows of stretches, each of which can be read without those before it.
+
+        Raises:
+            InputError: the rows have to be read to be counted, and one cannot be.
+        """
+        return [sum(batch.rows for batch in self.batches(Selection({}, [0])))]
 
     def at(self, row: int) -> str:
         """The place of a row in words, by its number."""

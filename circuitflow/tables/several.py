@@ -24,10 +24,17 @@ Opened = Callable[[Part, BinaryIO | None], None]
 
 
 def open_parts(parts: Sequence[Part], limits: Limits, stack: ExitStack,
-               opened: Opened = lambda part, file: None) -> Reader:
+               opened: Opened = lambda part, file: None, like: Part | None = None) -> Reader:
     """The table in one or several files, one after the other, which `stack` closes.
 
     Use `refuse_damage` around this function and the loop over the batches, as for `open_table`.
+
+    Args:
+        parts: the files.
+        limits: how large things in them may be.
+        stack: closes them.
+        opened: is called with each file that is opened.
+        like: the file whose columns all must have; the first by default.
 
     Raises:
         InputError, MissingExtraError, OSError: see `open_table`, for the first file.
@@ -38,28 +45,27 @@ def open_parts(parts: Sequence[Part], limits: Limits, stack: ExitStack,
         opened(part, file)
         return open_table(part.path, part.shown, limits, inner, file)
 
-    if len(parts) == 1 and not parts[0].keys:
+    if len(parts) == 1 and not parts[0].keys and like in (None, parts[0]):
         return reader(parts[0], stack)
-    return Parts(parts, reader, limits, stack)
+    return Parts(parts, reader, limits, stack, like or parts[0])
 
 
 class Parts(Reader):
     """Files that have the same columns, and the keys of their partitions, whose columns come last."""
 
     def __init__(self, parts: Sequence[Part], open_part: Callable[[Part, ExitStack], Reader], limits: Limits,
-                 stack: ExitStack) -> None:
-        """Open the first file.
+                 stack: ExitStack, first: Part) -> None:
+        """Open the file whose columns all must have.
 
         Raises:
             InputError: it cannot be read, or has a column with the name of a key.
         """
         self._parts, self._open, self._limits = parts, open_part, limits
         self._stack = stack.enter_context(ExitStack())
-        first = parts[0]
         with refuse_damage(first.shown):
             self._first = open_part(first, self._stack)
         self._own = [name.strip() for name in self._first.names]
-        self.place, self.names = first.shown, [*self._own, *first.keys]
+        self.place, self.names, self._is_open = first.shown, [*self._own, *first.keys], first is parts[0]
         for key in first.keys:
             if key in self._own:
                 raise InputError(f"{first.shown}: column '{printable(key, 60)}' stands in the file and as a key in its "
@@ -73,13 +79,17 @@ class Parts(Reader):
 
     def batches(self, selection: Selection) -> Iterator[Batch]:
         """The rows of one file after the other; the number of a row is that in its file."""
-        for part in self._parts:
-            is_first = part is self._parts[0]
-            with self._stack if is_first else ExitStack() as stack, refuse_damage(part.shown):
-                reader = self._first if is_first else self._open(part, stack)
-                yield from self._of_part(part, reader, selection)
+        return self.batches_after(selection, 0)
 
-    def _of_part(self, part: Part, reader: Reader, selection: Selection) -> Iterator[Batch]:
+    def batches_after(self, selection: Selection, skip: int) -> Iterator[Batch]:
+        """The rows without some of the first file."""
+        for number, part in enumerate(self._parts):
+            is_open = self._is_open and not number
+            with self._stack if is_open else ExitStack() as stack, refuse_damage(part.shown):
+                reader = self._first if is_open else self._open(part, stack)
+                yield from self._of_part(part, reader, selection, 0 if number else skip)
+
+    def _of_part(self, part: Part, reader: Reader, selection: Selection, skip: int) -> Iterator[Batch]:
         places = self._places(reader, selection)
         count = len(self._own)
         inputs = {name: (places[position], dtype) for name, (position, dtype) in selection.inputs.items()
@@ -89,7 +99,8 @@ class Parts(Reader):
         extra = [] if inputs or kept else [0]
         keys = {name: self._number(part, position, dtype) for name, (position, dtype) in selection.inputs.items()
                 if position >= count}
-        for batch in reader.batches(Selection(inputs, [*kept, *extra], selection.lists)):
+        chosen = Selection(inputs, [*kept, *extra], selection.lists)
+        for batch in reader.batches_after(chosen, skip) if skip else reader.batches(chosen):
             copies = iter(batch.kept)
             yield batch._replace(
                 inputs={name: batch.inputs[name] if name in inputs else np.full(batch.rows, keys[name],

@@ -17,8 +17,14 @@ import pytest
 from distributed import Client, LocalCluster
 
 import circuitflow as cf
-from circuitflow.rows import clusters, parts
+from circuitflow.interpreter.passes import untracked
+from circuitflow.interpreter.question import Question
+from circuitflow.rows import parts, remote, summing
+from circuitflow.rows.clusters import sum_on
+from circuitflow.rows.summing import sum_rows
 from circuitflow.rows.tables import TableRun
+from circuitflow.rows.task import RowTask
+from circuitflow.tables.places import find_parts
 from support import deadly_files
 from support.documents import document
 from support.suite import GUARD, ROOT
@@ -92,8 +98,8 @@ def test_a_folder_is_that_of_one_process(table, client, monkeypatch):
         (len(steps), words)) or steps) == 7 * 200
     assert seen == [(7, f"parts of {table.folder}/two")]
     assert [table.opened(name) for name in NAMES] == [1] * 7
-    monkeypatch.setattr(clusters, "LEAST", 3)  # tasks that the scheduler has at a time
-    monkeypatch.setattr(clusters, "EACH", 0)
+    monkeypatch.setattr(remote, "LEAST", 3)  # tasks that the scheduler has at a time
+    monkeypatch.setattr(remote, "EACH", 0)
     table.map("few", client=client)
     assert len(table.contents("one")) == 8
     assert table.contents("one") == table.contents("two") == table.contents("few")
@@ -192,7 +198,7 @@ def test_another_run_in_the_folder_gets_no_part_of_this_one(table, monkeypatch):
 
 def test_a_worker_that_does_not_see_the_folder_says_so(table, client, monkeypatch):
     table.add("0")
-    monkeypatch.setattr(clusters.os.path, "abspath", lambda path: "/nowhere")
+    monkeypatch.setattr(remote.os.path, "abspath", lambda path: "/nowhere")
     with pytest.raises(cf.InputError, match="/nowhere is not of this run: .* does not see the same file system"):
         table.map("out", client=client)
 
@@ -204,7 +210,7 @@ def test_another_version_on_a_worker_is_refused(table, client, monkeypatch):
     with pytest.raises(cf.InputError, match=f"a worker has circuitflow {version}, and the client 99; install the same"):
         table.map("out", client=client)
     missing = client.submit(__import__, "no_circuitflow")
-    assert str(clusters._outcome(missing, None, "resume=True")) == (
+    assert str(remote._outcome(missing, "", "resume=True")) == (
         "the cluster does not run circuitflow 99: No module named 'no_circuitflow'; install it on scheduler and "
         "workers")
 
@@ -224,6 +230,73 @@ def test_what_is_no_client_is_refused(table, client, monkeypatch):
     with pytest.raises(cf.MissingExtraError, match=r"a cluster needs `pip install 'circuitflow\[cluster\]'`"):
         table.map("out", client=client)
     assert not (table.folder / "out").exists()
+
+
+# Sums -----------------------------------------------------------------------------------------------------------------
+
+@pytest.fixture
+def sums(table, client, monkeypatch):
+    """A function that gives the sums of the rows, here or on the cluster."""
+    monkeypatch.setattr(summing, "ROWS", 64)
+    executor = cf.Executor(table.circuit)
+    task = RowTask(executor, Question(executor, None, ["x"]))
+
+    def computed(client=client, **more):
+        found = find_parts([f"deadly://{table.folder}/rows"])
+        run = TableRun(task)
+        if client is not None:
+            return sum_on(client, run, found, untracked, **more).sums()
+        with run.reading(found) as (function, _, batches):
+            return sum_rows(function, batches).sums()
+
+    return computed
+
+
+def test_sums_have_the_bits_of_one_process_whoever_dies(table, sums, client):
+    table.add(*NAMES, "kills")
+    before = set(client.nthreads())
+    assert sums() == sums(None)
+    assert set(client.nthreads()) != before
+    assert list(sums()) == ["f", "dx"]
+
+
+@pytest.mark.parametrize("sizes", [[0, 1400], [1, 0, 1399], [50] * 28, [63, 1200, 137], [700, 64, 636]])
+def test_sums_have_the_same_bits_however_rows_come_in_files(table, sums, sizes):
+    x = np.random.default_rng(0).standard_normal(1400)
+    table.add("all", x=x)
+    alone = sums(None)
+    (table.folder / "rows/all.parquet").unlink()
+    for i, end in enumerate(np.cumsum(sizes)):
+        table.add(f"{i:02}", x=x[end - sizes[i] : end])
+    assert sums() == sums(None) == alone
+
+
+def test_the_sum_of_no_rows_is_that_of_one_process(table, sums):
+    table.add("0", x=np.zeros(0))
+    assert sums() == sums(None) == {"f": 0, "dx": 0}
+
+
+def test_a_fault_of_a_row_is_that_of_one_process(table, sums):
+    wrong = [1.0] * 200
+    wrong[30] = None
+    table.add("0", "7")
+    for name in ("3", "5"):
+        table.add(name, x=wrong)
+    with pytest.raises(cf.InputError, match=r"rows/3\.parquet: row 31 \(row group 1\), column 'x'") as alone:
+        sums(None)
+    with pytest.raises(cf.InputError) as error:
+        sums()
+    assert str(error.value) == str(alone.value)
+
+
+def test_a_file_with_other_columns_is_refused_as_by_one_process(table, sums):
+    table.add("0", "2")
+    pa.parquet.write_table(pa.table({"x": pa.array([1, 2] * 100), "id": ["a"] * 200}), table.folder / "rows/1.parquet")
+    with pytest.raises(cf.InputError, match=r"1\.parquet: column 'x' is int64, and double in .*/0\.parquet") as alone:
+        sums(None)
+    with pytest.raises(cf.InputError) as error:
+        sums()
+    assert str(error.value) == str(alone.value)
 
 
 # The scheduler --------------------------------------------------------------------------------------------------------
@@ -337,9 +410,11 @@ def test_a_worker_that_takes_long_to_start_again_is_not_given_up(table, monkeypa
     (["--table", "r.csv", "-o", "out/", "--cluster", "local:0"], "--cluster local:0: expected local, local:N, or the "
      "address of a scheduler such as tcp://host:8786"),
     (["--table", "r.csv", "-o", "out/", "--cluster", "nosuch://host"], "--cluster nosuch://host: no scheduler answers"),
-    (["--table", "r.csv", "--cluster", "local"], "--cluster writes a folder, with a file for every file of the table; "
-     "give -o FOLDER/, and leave out --sum and --mean"),
-    (["--table", "r.csv", "-o", "out/", "--cluster", "local", "--sum"], "--cluster writes a folder"),
+    (["--table", "r.csv", "--cluster", "local"], "--cluster writes a folder, with a file for every file of the table, "
+     "or sums; give -o FOLDER/, --sum or --mean"),
+    (["--table", "r.csv", "-o", "out/", "--cluster", "local", "--sum"], "--sum gives one row, and a folder has"),
+    (["--table", "-", "--cluster", "local", "--sum"], "the workers of a cluster read files, and not standard input; "
+     "write a file"),
     (["--cluster", "local"], "--cluster goes with --table"),
 ])
 def test_a_cluster_that_cannot_be_is_refused(circuitflow, arguments, message, tmp_path, monkeypatch):
