@@ -20,8 +20,8 @@ import itertools
 import math
 import operator
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from circuitflow.gates.parts import with_margins
 from circuitflow.gates.sums import product
@@ -42,41 +42,80 @@ def convolution(xp: Any, x: Any, w: Any, frame: Any, group: int) -> Any:
         xp: NumPy.
         x: images (batch, channels, …), not empty.
         w: kernels (out channels, channels / group, …), not empty.
-        frame: the windows over the images, a `circuitflow.gates.convolution.Frame`.
+        frame: the windows over the images, what `circuitflow.gates.convolution.frame_of` gives.
         group: how many groups the channels are divided into.
     """
-    batch, inner, outer, rank = x.shape[0], w.shape[1], w.shape[0] // group, len(frame.kernel)
+    outer, terms = w.shape[0] // group, math.prod(w.shape[1:])
     memory = _Memory(xp)
     x = _padded(xp, x, frame, memory)
-    steps = [math.prod(x.shape[axis + 1 :]) for axis in range(x.ndim)]  # of the elements; NumPy's of a size 1 are any
-    spread = map(operator.mul, frame.dilations, steps[2:])
-    is_row = max(frame.strides) == 1
-    windows, moves = frame.windows, list(map(operator.mul, frame.strides, steps[2:]))
-    if is_row:
-        windows, moves = [sum((n - 1) * step for n, step in zip(windows, moves, strict=True)) + 1], [1]
-    shape = (batch, group, inner, *frame.kernel, *windows)
-    every = xp.lib.stride_tricks.as_strided(
-        x, shape, [x.itemsize * step for step in (steps[0], inner * steps[1], steps[1], *spread, *moves)],
-        writeable=False)
-    width = [frame.windows[0] * steps[2]] if is_row else windows
-    shape, dtype = (batch, group, outer, *width), xp.result_type(x, w)
-    out: Any = memory.array(shape, dtype) if is_row else xp.empty(shape, dtype)
-    terms = math.prod(w.shape[1:])
+    layout = _layout(x.shape, w.shape, frame, group, x.itemsize)
+    every = _strided(xp, x, layout.shape, layout.steps)
     kernels, buffer = xp.reshape(xp.ascontiguousarray(w), (group, outer, terms)), None
-    for at, part in _blocks(every, 3 + rank, terms * math.prod(windows[1:])):
+    if not layout.is_one:
+        shape, dtype = (x.shape[0], group, outer, *layout.positions), xp.result_type(x, w)
+        out: Any = memory.array(shape, dtype) if layout.used else xp.empty(shape, dtype)
+    for at, place in _blocks(layout):
+        part = every[place]
         buffer = memory.array((part.size,), x.dtype) if buffer is None else buffer  # the first block is the largest
         columns = xp.reshape(buffer[: part.size], part.shape)
         xp.copyto(columns, part)
-        groups, places = part.shape[0], part.shape[2 + rank :]
-        sums = product(xp, kernels[at[1]], xp.reshape(columns, (groups, terms, math.prod(places))))
-        out[at] = xp.reshape(sums, (groups, outer, *places))
-    if not is_row:
-        memory.keep()
-        return xp.reshape(out, (batch, group * outer, *windows))
-    out = xp.reshape(out, (batch, group * outer, frame.windows[0], *x.shape[3:]))
-    result = xp.array(out[(..., *map(slice, frame.windows))], order="C")
+        sums = product(xp, kernels[at[1]], xp.reshape(columns, (part.shape[0], terms, -1)))
+        if layout.is_one:
+            out = sums
+        else:
+            out[at] = xp.reshape(sums, out[at].shape)
+    shape = (x.shape[0], w.shape[0], *frame.windows)
+    result = xp.array(_strided(xp, out, shape, layout.used), order="C") if layout.used else xp.reshape(out, shape)
     memory.keep()
     return result
+
+
+class _Layout(NamedTuple):
+    """How images are convolved with kernels, by their shapes.
+
+    Attributes:
+        shape, steps: of all windows, (batch, group, channels of a group, …); steps count elements.
+        positions: of the sums that are computed, along every axis, or along the one row.
+        used: steps of the windows along these sums; None where they are the windows.
+        axis: the first axis of positions among those of the windows.
+        block: most groups and positions along that axis of a block, of one batch.
+        is_one: whether all windows are one block.
+    """
+
+    shape: tuple[int, ...]
+    steps: tuple[int, ...]
+    positions: tuple[int, ...]
+    used: tuple[int, ...] | None
+    axis: int
+    block: tuple[int, int]
+    is_one: bool
+
+
+@functools.lru_cache(1024)
+def _layout(padded: tuple[int, ...], w: tuple[int, ...], frame: Any, group: int, itemsize: int) -> _Layout:
+    """The layout over padded images, made once, since that takes as long as a small product."""
+    inner, rank, steps = w[1], len(frame.kernel), _steps(padded)
+    spread = map(operator.mul, frame.dilations, steps[2:])
+    positions, moves, used = tuple(frame.windows), tuple(map(operator.mul, frame.strides, steps[2:])), None
+    if max(frame.strides) == 1:
+        positions, moves = (sum((n - 1) * step for n, step in zip(frame.windows, moves, strict=True)) + 1,), (1,)
+        used = (w[0] * positions[0], positions[0], *steps[2:]) if rank > 1 else None
+    most = BLOCK // (itemsize * math.prod(w[1:]) * math.prod(positions[1:]))
+    together = max(1, min(group, most // positions[0]))
+    length = positions[0] if together > 1 else min(positions[0], max(most, -(-COLUMNS // math.prod(positions[1:]))))
+    return _Layout(
+        (padded[0], group, inner, *frame.kernel, *positions), (steps[0], inner * steps[1], steps[1], *spread, *moves),
+        positions, used, 3 + rank, (together, length), (padded[0], group, positions[0]) == (1, together, length))
+
+
+def _steps(shape: Sequence[int]) -> list[int]:
+    """How many elements apart neighbours along each axis are in C order; NumPy's strides of a size 1 are any."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+def _strided(xp: Any, x: Any, shape: Sequence[int], steps: Sequence[int]) -> Any:
+    """A view of an array in C order, by steps that count elements; NumPy refuses one that would leave its memory."""
+    return xp.ndarray(shape, x.dtype, x, 0, [x.itemsize * step for step in steps])
 
 
 def largest(xp: Any, x: Any, frame: Any) -> Any:
@@ -126,12 +165,9 @@ def _padded(xp: Any, x: Any, frame: Any, memory: _Memory) -> Any:
     return out
 
 
-def _blocks(every: Any, axis: int, numbers: int) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """The windows of some groups, or of some positions along an axis; a position of a group has so many numbers."""
-    batch, groups, rows = every.shape[0], every.shape[1], every.shape[axis]
-    most = BLOCK // (every.itemsize * numbers)
-    together = max(1, min(groups, most // rows))
-    length = rows if together > 1 else min(rows, max(most, -(-COLUMNS // math.prod(every.shape[axis + 1 :]))))
+def _blocks(layout: _Layout) -> Iterator[tuple[tuple[Any, ...], tuple[Any, ...]]]:
+    """The index of every block among the sums, and among the windows."""
+    (batch, groups), rows, (together, length) = layout.shape[:2], layout.positions[0], layout.block
     for b, g, start in itertools.product(range(batch), range(0, groups, together), range(0, rows, length)):
         group, positions = slice(g, g + together), slice(start, min(start + length, rows))
-        yield (b, group, slice(None), positions), every[(b, group, *(slice(None),) * (axis - 2), positions)]
+        yield (b, group, slice(None), positions), (b, group, *(slice(None),) * (layout.axis - 2), positions)

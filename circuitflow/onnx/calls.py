@@ -24,6 +24,20 @@ class Refusal(ValueError):  # noqa: N818
     """A node of a model that a document cannot say; the message continues "node 'D' (Operator): …"."""
 
 
+class Unknown(Refusal):
+    """A value must be known before a run, and is not.
+
+    Attributes:
+        value: the value.
+    """
+
+    def __init__(self, value: Value, what: str) -> None:
+        super().__init__(f"needs to know its input '{printable(value.name, 60)}' ({what}) before a run, since sizes or "
+                         "gates depend on it; make it an initializer of the model, or give it by --set if it is an "
+                         "input")
+        self.value = value
+
+
 @dataclass(eq=False, slots=True)
 class Value:
     """A value of a graph: what is known of it before a run, and the wire that has it, made when it is needed.
@@ -110,12 +124,15 @@ class Call:
         opset: of the model.
         w: the document under construction; it has every gate as a method.
         circuits: of the document.
+        notes: what differs from the model or from other libraries, in sentences.
         version: of the operator in this opset.
     """
 
     def __init__(self, node: ModelNode, opset: int, values: Sequence[Value | None], author: Author,
-                 materialize: Callable[[Value], Wire], circuits: dict[str, Any]) -> None:
-        self.node, self.opset, self.w = node, opset, author
+                 materialize: Callable[[Value], Wire], circuits: dict[str, Any],
+                 dimensions: Mapping[str, Wire], notes: set[str]) -> None:
+        self.node, self.opset, self.w, self.notes = node, opset, author, notes
+        self._dimensions = dimensions
         self.circuits = circuits
         self._values, self._materialize = values, materialize
         self._read: set[str] = set()
@@ -201,13 +218,21 @@ class Call:
             raise Refusal(f"needs numbers for the sizes {show(sizes)}{sizes_by(*sizes)}")
         return numbers
 
+    def dimension(self, size: Size) -> Wire | None:
+        """Zeros along a named dimension, of an input that has it; None where there is none here."""
+        x, w = self._dimensions.get(str(size)), self.w
+        if x is None:
+            return None
+        zeros: Wire = w.zeros_like(x if x.type.is_float else w.cast(x, dtype=w.dtype))
+        axis = x.type.shape.index(size)
+        others = [other for other in range(len(x.type.shape)) if other != axis]
+        return w.reduce_sum(zeros, axis=others) if others else zeros
+
     def known(self, position: int, what: str) -> Any:
         """The elements of an input that must be known before a run: an array, with `Size` objects for named sizes."""
         value = self.value(position)
         if value.array is None:
-            raise Refusal(f"needs to know its input '{printable(value.name, 60)}' ({what}) before a run, since sizes "
-                          "or gates depend on it; make it an initializer of the model, or give it by --set if it is an "
-                          "input")
+            raise Unknown(value, what)
         return value.array
 
     def numbers(self, position: int, what: str) -> Any:

@@ -26,6 +26,7 @@ from circuitflow.interpreter.plan import Step, make_plan
 from circuitflow.interpreter.question import Question, References
 from circuitflow.interpreter.units import unit_gate
 from circuitflow.onnx.gates import Application, write_gate
+from circuitflow.onnx.largest import SCATTERED, scattered, with_scatters
 from circuitflow.onnx.library import library, newest
 from circuitflow.onnx.lowered_elements import ELEMENTS
 from circuitflow.onnx.lowered_reductions import REDUCTIONS
@@ -198,7 +199,7 @@ class _Exporter:
 
     def model(self, stem: str, beside: bool | None) -> Export:
         """The model, and the file beside it."""
-        for step in self.plan.steps:
+        for step in with_scatters(self.plan, self.slots):
             try:
                 self._step(step)
             except (Unwritable, Inseparable) as error:
@@ -239,8 +240,9 @@ class _Exporter:
         if any(isinstance(x, Value) for x in operands):
             names = [self.low.name(x) for x in operands]
             types = [ArrayType(x.shape, str(x.dtype)) for x in operands]
-            written = write_gate(node.kind, step.gate, Application(self.low, names, types, node.types,
-                                                                   step.attributes))
+            application = Application(self.low, names, types, node.types, step.attributes)
+            written = ([scattered(application)] if step.gate is SCATTERED
+                       else write_gate(node.kind, step.gate, application))
         else:
             written = None
         if written is not None:
@@ -340,7 +342,7 @@ class _Exporter:
         for name, slot in self.plan.sources.items():
             self.slots[slot] = values[name] if name in values else whole.values[name][()]
         try:
-            for step in self.plan.steps:
+            for step in with_scatters(self.plan, self.slots):
                 self._step(step)
             return [self.slots[slot] for slot in self.plan.of.values()]
         finally:

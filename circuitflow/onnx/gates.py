@@ -149,6 +149,17 @@ def _slice(a: Application) -> str:
     return result
 
 
+def _slice_scatter(a: Application) -> str | None:
+    """The parts of x before and behind, around the updates; positions that are apart go by the lines of the rule."""
+    start, stop, axis, dtype = *(a.attributes[name] for name in ("start", "stop", "axis")), a.results[0].dtype
+    if a.attributes["step"] != 1:
+        return None
+    x, ends = a.cast(0, dtype), [(0, start), (2**62 if stop is None else stop, 2**62)]
+    before, behind = (a.w.add("Slice", x, *map(a.vector, ([first], [last], [axis]))) for first, last in ends)
+    result: str = a.w.add("Concat", before, a.cast(1, dtype), behind, axis=axis)
+    return result
+
+
 def _transpose(a: Application) -> str:
     rank = len(a.types[0].shape)
     axes = a.attributes["axes"]
@@ -218,13 +229,14 @@ def _places(frame: Frame) -> Any:
     return np.stack([grid[place].reshape(-1) for place in frame.places()])
 
 
-def _window(attributes: Mapping[str, Any]) -> dict[str, Any]:
+def window_of(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of a window among others."""
     return {name: attributes[name] for name in ("kernel_shape", "strides", "pads", "dilations")}
 
 
 def _unfold(a: Application) -> str:
     """Elements taken by position."""
-    frame = Frame(a.types[0].shape[2:], **_window(a.attributes))
+    frame = Frame(a.types[0].shape[2:], **window_of(a.attributes))
     x, dtype = a.names[0], a.types[0].dtype
     fill = 0.0 if a.attributes["fill"] == "zero" else -math.inf
     if any(map(any, frame.pads)):
@@ -237,7 +249,7 @@ def _unfold(a: Application) -> str:
 
 
 def _fold(a: Application) -> str:
-    frame = Frame(a.types[1].shape[2:], **_window(a.attributes))
+    frame = Frame(a.types[1].shape[2:], **window_of(a.attributes))
     return _add_up(a, a.names[0], a.types[0].shape[:2], frame)
 
 
@@ -284,7 +296,8 @@ _WRITERS: Mapping[str, Callable[[Application], Any]] = {
     "reshape": _reshape, "reshape_like": _reshape, "expand": _expand, "expand_like": _expand,
     "zeros_like": _fill(0.0), "ones_like": _fill(1.0), "cast": _cast, "cast_like": _cast, "softmax": _softmax,
     "stop_gradient": lambda a: str(a.w.add("Identity", a.names[0])),
-    "slice": _slice, "transpose": _transpose, "conv_transpose": _conv_transpose, "pad": _pad, "top_k": _top_k,
+    "slice": _slice, "slice_scatter": _slice_scatter,
+    "transpose": _transpose, "conv_transpose": _conv_transpose, "pad": _pad, "top_k": _top_k,
     "scatter_add": _scatter_add,
     "scatter_elements": _scatter("ScatterElements"), "scatter_nd": _scatter("ScatterND"),
     "unfold": _unfold, "fold": _fold,

@@ -5,26 +5,21 @@ from __future__ import annotations
 import copy
 from collections import ChainMap
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from circuitflow.authoring.author import Author
 from circuitflow.authoring.wires import AuthoredWire as Wire
-from circuitflow.document.base import READABLE
-from circuitflow.document.model import Document
-from circuitflow.document.reading import validate
 from circuitflow.document.values import from_array
-from circuitflow.document.versions import with_lowest_version
 from circuitflow.document.writing import tidy
-from circuitflow.errors import CircuitflowError, DocumentError, Fault, InputError
+from circuitflow.errors import DocumentError, Fault, InputError
 from circuitflow.gates import GATES, ArrayType
 from circuitflow.gates.shapes import ShapeError, Size, allows, show
-from circuitflow.graph.circuit import Circuit, with_tensors
-from circuitflow.onnx.calls import Body, Call, Refusal, Value, as_list, sizes_by
+from circuitflow.onnx.calls import Body, Call, Refusal, Unknown, Value, as_list, sizes_by
 from circuitflow.onnx.folding import fold, tensors_of, value_of
 from circuitflow.onnx.functions import body_of
+from circuitflow.onnx.imported import Import, document_of
 from circuitflow.onnx.mapped import gates_by_operator, read
 from circuitflow.onnx.naming import common_dtype, identifier
 from circuitflow.onnx.operators.table import BY_DOMAIN
@@ -32,38 +27,17 @@ from circuitflow.onnx.reading import Graph, Model, ModelNode, Port, Unreadable
 from circuitflow.onnx.storing import TensorContent
 from circuitflow.onnx.units import MOST, UNITS, graph_of
 from circuitflow.text import printable, short
-from circuitflow.transforms.naming import Names, as_nodes, needed_records
+from circuitflow.transforms.naming import Names, needed_records
 from circuitflow.transforms.writer import Record
 
 INLINE = 16
 """Most elements of a tensor that stands in the document itself."""
 
+ROUNDS = 8
+"""Most times that a model is read to find the defaults that must be known; once more than they depend on each other."""
+
 FAULTS = 100
 """Most faults that are told."""
-
-
-@dataclass(frozen=True)
-class Import:
-    """A model as a document, and the tensors that stand in a file beside it.
-
-    Attributes:
-        document: the document.
-        tensors: its large tensors, by name.
-        content: of the safetensors file that the document names, if it names one.
-        file: the name of that file.
-        notes: what differs from the model, in sentences.
-    """
-
-    document: Document
-    tensors: Mapping[str, Any]
-    content: TensorContent
-    file: str
-    notes: Sequence[str] = ()
-
-    @property
-    def circuit(self) -> Circuit:
-        """The circuit, without files."""
-        return with_tensors(self.document, {(self.file, name): array for name, array in self.tensors.items()})
 
 
 def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int] | None = None,
@@ -71,7 +45,7 @@ def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int]
     """A model as a document of the same values, with gradients.
 
     Floats of initializers become parameters, other tensors constants. Ids are made of the names of values; where an id
-    is another text, that name is the node's label.
+    is another text, that name is the node's label. An input with a default that sizes or gates depend on is a constant.
 
     Args:
         model: the model, as `read_model` gives it.
@@ -86,7 +60,17 @@ def import_model(model: Model, *, stem: str = "weights", dims: Mapping[str, int]
     """
     if most_steps is not None and not 1 <= most_steps <= MOST:
         raise InputError(f"a loop cannot have {short(most_steps)} steps at most; expected 1 to {MOST}")
-    return _Importer(model, stem, dims or {}, values or {}, most_steps).result()
+    known = dict(values or {})
+    for _ in range(ROUNDS):
+        importer = _Importer(model, stem, dims or {}, known, most_steps)
+        importer.graph(model.graph.nodes)
+        if not importer.needed:
+            return importer.result()
+        known |= {name: model.graph.tensors[name] for name in importer.needed}
+        model.notes.update(f"input '{printable(name, 80)}' is a constant here, since sizes or gates depend on it: the "
+                           "default that the model has for it, unless --set gives another" for name in importer.needed)
+    raise InputError(f"sizes in '{model.file}' depend on '{printable(min(importer.needed), 60)}' and other inputs with "
+                     "defaults, one by way of another; give these by --set")
 
 
 class _TooManyError(InputError):
@@ -109,6 +93,9 @@ class _Importer:
         self.kept: set[str] = set()  # tensors that bodies of units read
         self.circuits: dict[str, Any] = {}
         self.used_dims: dict[str, str] = {}
+        self.defaults: dict[str | None, str] = {}  # inputs with a default, by id
+        self.dimensions: dict[str, Wire] = {}  # an input that has a named dimension
+        self.needed: set[str] = set()  # those of them that must be known before a run
         self.depth = self.count = 0
         self._begin(model.graph, constants)
         if unknown := dims.keys() - self.used_dims.keys():
@@ -147,12 +134,16 @@ class _Importer:
             value = None
         if value is not None:
             attributes |= self._content(id_, value)
+            self.defaults[id_] = port.name
         elif port.dtype != self.author.dtype:
             attributes["dtype"] = port.dtype
         sizes = tuple(Size.named(size) if isinstance(size, str) else size for size in shape)
         notes = {**self._label(port.name, id_), **({"description": port.note} if port.note else {})}
         wire = self._write(Record("input", {}, attributes, name=id_, notes=notes), ArrayType(sizes, port.dtype))
         self.values[port.name] = Value(port.name, port.dtype, wire=wire)
+        for size in shape:
+            if isinstance(size, str):
+                self.dimensions.setdefault(size, wire)
 
     def _write(self, record: Record, type_: ArrayType) -> Any:
         return self.author.write(record, [type_])[0]
@@ -209,7 +200,7 @@ class _Importer:
         Raises:
             InputError: with what functions come to they are more than are allowed.
         """
-        for node in nodes:
+        for at, node in enumerate(nodes):
             self.count += 1
             if self.count > self.model.limits.nodes:
                 raise _TooManyError(f"'{self.model.file}' comes to more than {self.model.limits.nodes} nodes, with the "
@@ -221,7 +212,12 @@ class _Importer:
                 self.lost.update(node.outputs)
                 continue
             try:
-                self._node(node)
+                try:
+                    self._node(node)
+                except Unknown as error:
+                    if not self._take_defaults(error.value, nodes[:at]):
+                        raise
+                    self._node(node)
             except _TooManyError:
                 raise
             except (Refusal, InputError, ShapeError, Unreadable) as error:
@@ -233,9 +229,24 @@ class _Importer:
                 self.faults.append(f"{node.label} has inputs or attributes that do not fit it: "
                                    f"{printable(str(error), 200)}")
 
+    def _take_defaults(self, value: Value, before: Sequence[ModelNode]) -> bool:
+        """Where a value that must be known comes from inputs with defaults alone, take these, and what they lead to."""
+        inputs = [record.name for record in needed_records([self._materialize(value).record])
+                  if record.gate == "input"]
+        new = {self.defaults.get(name, "") for name in inputs} - self.needed
+        if not new or "" in new:
+            return False
+        self.needed |= new
+        self.values.update({name: value_of(name, self.model.graph.tensors[name]) for name in new})
+        for node in before:
+            if not new.isdisjoint(node.inputs):
+                new.update(node.outputs)
+                self.graph([node])
+        return True
+
     def _node(self, node: ModelNode) -> None:
         call = Call(node, self.model.opset, [self.values[name] for name in node.inputs], self.author,
-                    self._materialize, self.circuits)
+                    self._materialize, self.circuits, self.dimensions, self.model.notes)
         start = len(self.author.records)
         call.check()
         results = self._results(call)
@@ -322,7 +333,7 @@ class _Importer:
     def inside(self, graph: Graph, body: Body, values: dict[str, Value | None]) -> list[Value]:
         """Write a graph into a body; gives the values of its outputs."""
         child = copy.copy(self)
-        child.author, child.names, child.lost, child.faults = body.w, Names(), set(), []
+        child.author, child.names, child.lost, child.faults, child.dimensions = body.w, Names(), set(), [], {}
         before = set(self.tensors)
         child.values = {"": None, **values, **{
             name: Value(name, str(array.dtype), array) for name, array in graph.tensors.items()}}
@@ -370,13 +381,12 @@ class _Importer:
     # The document
 
     def result(self) -> Import:
-        """The document.
+        """The document of what is written.
 
         Raises:
             DocumentError: with every fault.
         """
         graph = self.model.graph
-        self.graph(graph.nodes)
         outputs = []
         for port in graph.outputs:
             value = self.values.get(port.name)
@@ -393,7 +403,8 @@ class _Importer:
         self._raise_if_any()
         records = self._records(outputs)
         content, file = self._file()
-        return Import(self._document(records, outputs), self.tensors, content, file, sorted(self.model.notes))
+        document = document_of(self.model, self.author.dtype, self.circuits, records, outputs)
+        return Import(document, self.tensors, content, file, sorted(self.model.notes))
 
     def _output(self, port: Port, value: Value) -> Any:
         """An output, with a node that is called as the model calls it."""
@@ -432,19 +443,3 @@ class _Importer:
         for entry in self.entries.values():
             entry.update(file=file, sha256=content.sha256)
         return content, file
-
-    def _document(self, records: Sequence[Record], outputs: Sequence[Wire]) -> Document:
-        model = self.model
-        description = printable(model.metadata.get("description", "") or model.graph.note, 10_000)
-        body = {"circuitflow": READABLE[-1], "name": printable(model.graph.name, 200) or None,
-                "description": description or None,
-                "dtype": self.author.dtype if self.author.dtype != "float64" else None,
-                "circuits": self.circuits or None, "nodes": list(as_nodes(records)),
-                "outputs": list(dict.fromkeys(wire.reference for wire in outputs)),
-                "metadata": {"onnx": {"opset": model.opset, **{key: text for key, text in model.metadata.items()
-                                                               if key != "description"}}}}
-        document = {key: value for key, value in body.items() if value is not None}
-        try:
-            return with_lowest_version(validate(document))
-        except CircuitflowError as error:
-            raise InputError(f"'{model.file}' cannot be written as a document: {error}") from None

@@ -118,6 +118,54 @@ def test_named_dimensions_stay_open():
         assert np.allclose(values["dx"], result.gradients["x"], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(("gate", "attributes"), [
+    *(("slice", {"axis": axis, "start": start, "stop": stop}) for axis, start, stop in (
+        (1, 1, 3), (1, -2, None), (-1, -4, -1), (1, 2, 2), (0, 1, None), (0, -2, None))),
+    ("reduce_prod", {"axis": 1}), ("reduce_max", {"axis": 1})], ids=str)
+def test_gradients_beside_a_named_dimension(gate, attributes):
+    with cf.build("part") as c:
+        y = getattr(c, gate)(c.input("x", shape=["batch", 4]), **attributes)
+        c.output(c.reduce_sum(y * y), "f")
+    content = to_onnx(c.circuit)
+    for batch in (2, 5):
+        x = np.random.default_rng(0).standard_normal((batch, 4))
+        expected = cf.Executor(c.circuit).run({"x": x}).gradients["x"]
+        np.testing.assert_allclose(run(content, x=x)["dx"], expected, 1e-9, 1e-12)
+
+
+POOLED = [  # shape, window, and whether its gradient is a scatter to where ONNX's own pool finds the largest
+    (("batch", 2, 7), {"kernel_shape": [3]}, True),
+    (("batch", 3, 7, 6), {"kernel_shape": [3, 2], "strides": [2, 1]}, True),
+    ((2, 2, 6, 6), {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [[1, 0], [1, 2]]}, True),
+    ((1, 2, 9, 8), {"kernel_shape": [3, 2], "dilations": [2, 3], "pads": [[2, 1], [0, 1]]}, True),
+    ((1, 2, 5, 4, 6), {"kernel_shape": [2, 1, 2], "strides": [1, 2, 1]}, True),
+    ((1, 1, 20, 20), {"kernel_shape": [9, 8]}, True),  # of more than 64 elements, added up in float64
+    ((1, 2, 9), {"kernel_shape": [3], "dilations": [2], "pads": [[4, 4]]}, False),
+    ((1, 1, 3, 3, 3, 3), {"kernel_shape": [2] * 4}, False)]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("shape", "window", "is_scatter"), POOLED, ids=str)
+def test_the_gradient_of_the_largest_of_windows(shape, window, is_scatter, dtype):
+    """Of random numbers, of ties, and with infinities and NaN."""
+    with cf.build("pool") as c:
+        c.output(c.max_pool(c.input("x", shape=list(shape), dtype=dtype), **window), "y")
+    content = to_onnx(c.circuit)
+    operators = [node.op_type for node in onnx.load_from_string(content).graph.node]
+    assert ("ArgMax" not in operators) == is_scatter
+    chance, sizes = np.random.default_rng(0), [size if isinstance(size, int) else 2 for size in shape]
+    ties = chance.integers(-2, 2, sizes)
+    if not is_scatter:
+        return  # ONNX Runtime does not pool so forward either
+    for x in (chance.standard_normal(sizes), ties, np.where(ties < 0, -np.inf, ties), np.where(ties == 1, np.nan, ties),
+              np.where(ties == 1, np.inf, ties)):
+        x, executor = x.astype(dtype), cf.Executor(c.circuit)
+        g = chance.standard_normal(executor.forward({"x": x}).outputs["y"].shape).astype(dtype)
+        expected = executor.run({"x": x}, upstream={"y": g}).gradients["x"]
+        rtol = 1e-5 if dtype == "float32" else 1e-12
+        np.testing.assert_allclose(run(content, x=x, dy=g)["dx"], expected, rtol, rtol)
+
+
 WHOLE = sorted(path for folder in ("", "classics") for path in (ROOT / "circuits" / folder).glob("*.json")
                if path.stem not in ("newton_step", "conv_net"))  # which ONNX cannot say, or not with a named batch
 AT_EDGES = {"tie": ("x", "y"), "logistic_regression": ("target",)}

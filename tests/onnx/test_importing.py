@@ -9,12 +9,13 @@ import sys
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
 import circuitflow as cf
 from circuitflow.document.limits import Limits
-from circuitflow.onnx.importing import import_model
+from circuitflow.onnx.importing import ROUNDS, import_model
 from circuitflow.onnx.reading import model_of, read_model
 from support.commands import circuitflow  # noqa: F401
 from support.onnx_cases import outcomes
@@ -156,14 +157,40 @@ def test_several_named_sizes_survive_a_reshape():
 
 @pytest.mark.parametrize("nodes", [
     [("Shape", "x", "y")], [("Shape", "x", "s"), ("Cast", "s", "y", {"to": FLOAT})],
-    [("Shape", "x", "s"), ("ConstantOfShape", "s", "y")], [("Shape", "x", "s"), ("Expand", "one,s", "y")],
+    [("Shape", "x", "s"), ("Concat", "s,two", "t", {"axis": 0}), ("Add", "s,s", "u"), ("ConstantOfShape", "u", "y")],
     [("Reshape", "x,five", "y")], [("Shape", "x", "s", {"end": 1}), ("Slice", "x,two,s", "y")],
-    [("ReduceMax", "none", "y", {"axes": [0]})]])
+    [("ReduceMax", "none", "y", {"axes": [0]})], [("Squeeze", "x", "y")]])
 def test_a_named_dimension_that_needs_a_size_is_named(nodes):
     proto = model(nodes, [port("x", "batch/n", 3), port("none", 0, "batch/n")], [port("y", None, None)], [
         tensor("one", [[1.0]]), tensor("five", [5, -1], np.int64), tensor("two", [2], np.int64)], 17)
     with pytest.raises(cf.DocumentError, match="--dim batch_n=N"):
         imported(proto)
+
+
+@pytest.mark.parametrize("dtype", [TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL])
+@pytest.mark.parametrize("nodes", [
+    [("ConstantOfShape", "s", "y", {"value": tensor("", [1.5])})],
+    [("Concat", "two,s", "t", {"axis": 0}), ("ConstantOfShape", "t", "h"), ("Add", "h,row", "y")],
+    [("Expand", "one,s", "y")], [("Concat", "two,s", "t", {"axis": 0}), ("Expand", "row,t", "y")],
+    [("Concat", "s,two", "t", {"axis": 0}), ("Expand", "flags,t", "h"), ("Cast", "h", "y", {"to": FLOAT})],
+    [("Split", "w", "y,z", {"axis": 1, "num_outputs": 2})]])
+def test_named_sizes_are_those_of_inputs(nodes, dtype):
+    """Zeros of a batch, as a recurrent network begins with; the input may have any dtype."""
+    proto = model([("Shape", "x", "s"), *nodes], [port("x", "batch", "n", dtype=dtype), port("w", "batch", 4)],
+                  [port("y")], [tensor("one", [[1.0]]), tensor("two", [2], np.int64),
+                                tensor("row", [[[1.0]], [[2.0]]]),
+                   tensor("flags", [[[True, False]]], bool)])
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    circuit = imported(proto).circuit
+    for batch, n in ((1, 3), (3, 2), (2, 2)):
+        given = {"x": np.zeros((batch, n), helper.tensor_dtype_to_np_dtype(dtype)),
+                 "w": np.arange(4 * batch, dtype=np.float32).reshape(batch, 4)}
+        session = onnxruntime.InferenceSession(proto.SerializeToString())
+        expected = session.run(None, given)[0]
+        own = {name: x for name, x in given.items() if name in circuit.inputs}
+        found = cf.Executor(circuit).forward(own).outputs["y"]
+        assert found.dtype == expected.dtype
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_a_value_that_sizes_depend_on_is_given(tmp_path, circuitflow):  # noqa: F811
@@ -177,6 +204,47 @@ def test_a_value_that_sizes_depend_on_is_given(tmp_path, circuitflow):  # noqa: 
     document = json.loads(circuitflow("import", str(path), "--set", "shape=[2,3]").out)
     assert document["nodes"][-1]["shape"] == [2, 3]
     assert "there is no input 'shop'" in circuitflow("import", str(path), "--set", "shop=[2,3]").err
+
+
+def test_a_default_that_sizes_depend_on_is_a_constant(tmp_path, circuitflow):  # noqa: F811
+    """Models whose initializers are all listed among the inputs too; a value that is computed from several of them."""
+    nodes = [("Concat", "rows,columns", "shape", {"axis": 0}), ("Reshape", "x,shape", "h"), ("Mul", "h,scale", "y")]
+    ints = [port(name, 1, dtype=TensorProto.INT64) for name in ("rows", "columns")]
+    tensors = [tensor("rows", [2], np.int64), tensor("columns", [-1], np.int64), tensor("scale", [2.0])]
+    proto = model(nodes, [port("x", 6), *ints, port("scale", 1)], [port("y", None, None)], tensors)
+    path, document = tmp_path / "m.onnx", tmp_path / "m.json"
+    path.write_bytes(proto.SerializeToString())
+    shown = circuitflow("import", str(path), "-o", str(document))
+    assert shown.status == 0
+    assert "input 'rows' is a constant here, since sizes or gates depend on it: the default that" in shown.err
+    circuit = cf.load(document)
+    assert [node.id for node in circuit.nodes.values() if node.is_argument] == ["x", "scale"]
+    x = np.arange(6, dtype=np.float32)
+    assert cf.Executor(circuit).forward({"x": x}).outputs["y"].tolist() == (2 * x).reshape(2, 3).tolist()
+    assert circuitflow("import", str(path), "--set", "rows=[3]", "--set", "columns=[2]", "-o", str(document)).err == ""
+    assert cf.load(document).nodes["y"].types[0].shape == (3, 2)
+    proto.graph.initializer.pop(0)  # of which one has no default
+    path.write_bytes(proto.SerializeToString())
+    assert "needs to know its input 'shape' (shape) before a run" in circuitflow("import", str(path)).err
+
+
+def test_defaults_that_sizes_depend_on_one_after_the_other():
+    """They are found in one round, and what is wrong elsewhere is told."""
+    names, count = "x", 3 * ROUNDS
+    nodes, ints = [], []
+    for i in range(count):
+        nodes += [("Concat", f"rows{i},rest", f"shape{i}", {"axis": 0}), ("Reshape", f"{names},shape{i}", f"h{i}")]
+        ints.append(port(f"rows{i}", 1, dtype=TensorProto.INT64))
+        names = f"h{i}"
+    tensors = [tensor(f"rows{i}", [2 + i % 2], np.int64) for i in range(count)]
+    proto = model(nodes, [port("x", 6), *ints], [port(names, None, None)],
+                  [*tensors, tensor("rest", [-1], np.int64)])
+    found = imported(proto)
+    assert found.circuit.nodes[names].types[0].shape == (2 + (count - 1) % 2, 6 // (2 + (count - 1) % 2))
+    assert len(found.notes) == count
+    proto.graph.node.append(helper.make_node("Foo", ["x"], ["z"]))
+    with pytest.raises(cf.DocumentError, match="has no gate"):
+        imported(proto)
 
 
 def test_every_fault_is_told_at_once():

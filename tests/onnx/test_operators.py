@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
@@ -143,6 +144,22 @@ def test_positions_of_a_pool_in_column_major_order():
         results.append(cf.Executor(imported(proto).circuit).forward({"x": x}).outputs["at"])
     image, place = np.divmod(results[0], 20)
     assert np.array_equal(results[1], image * 20 + place % 5 * 4 + place // 5)
+
+
+def test_corners_aligned_by_a_fraction_are_noted():
+    """There ONNX's definition, which its own tests hold to, and ONNX Runtime differ; by sizes they agree."""
+    x = np.random.default_rng(0).standard_normal((1, 1, 5, 4)).astype(np.float32)
+    results = {}
+    for name, inputs in (("scales", "x,,scales"), ("sizes", "x,,,sizes")):
+        proto = model([("Resize", inputs, "y", {"mode": "linear", "coordinate_transformation_mode": "align_corners"})],
+                      [port("x", 1, 1, 5, 4)], [port("y", None, None, None, None)],
+                      [tensor("scales", [1, 1, 1.5, 2]), tensor("sizes", [1, 1, 7, 8], np.int64)])
+        found = imported(proto)
+        results[name] = cf.Executor(found.circuit).forward({"x": x}).outputs["y"]
+        theirs = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {"x": x})[0]
+        assert np.allclose(results[name], theirs, atol=1e-5) == (name == "sizes")
+        assert [note.partition(" aligns")[0] for note in found.notes] == ["node 'y' (Resize)"] * (name == "scales")
+    assert results["scales"].shape == results["sizes"].shape
 
 
 @pytest.mark.parametrize(("nodes", "message"), [

@@ -150,7 +150,7 @@ def _reduction(x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any =
     return _by_gate("reduce_sum", x, axis=_axes(axis, _shape(x)), keepdims=keepdims)
 
 
-def _whole_reduction(x: Any, *, axis: Any = None, keepdims: bool = False) -> Shape | None:
+def _whole_reduction(x: Any, *, axis: Any = None, keepdims: bool = False, dtype: Any = None) -> Shape | None:
     """The shape rule of a reduction that `PARTS` does not have."""
     return None if _along(x, axis=axis) is None else _reduction(x, axis=axis, keepdims=keepdims)
 

@@ -27,11 +27,12 @@ def constant(call: Call) -> Any:
 def constant_of_shape(call: Call) -> Any:
     """A number in a shape."""
     value = call.attribute("value", np.zeros(1, np.float32))
-    shape = call.numbers(0, "shape")
-    fill = np.asarray(value).reshape(())
+    shape, fill = call.known(0, "shape"), np.asarray(value).reshape(())
+    wire = call.w.constant(fill[()].item(), str(fill.dtype))
+    if shape.dtype == object:
+        return _stretched(call, wire, shape.tolist())
     if float(np.prod(shape.astype(float))) * fill.itemsize > 2**31:
         raise Refusal(f"makes a constant of the shape {show(shape.tolist())}; expected fewer than 2^31 bytes")
-    wire = call.w.constant(fill[()].item(), str(fill.dtype))
     return call.w.expand(wire, shape=shape.tolist()) if shape.size else wire
 
 
@@ -99,10 +100,10 @@ def _axes(call: Call) -> list[int] | None:
 
 
 def squeeze(call: Call) -> Any:
-    """Without axes of size 1: those that are named, or all."""
+    """Without axes of size 1: those that are named, or all, which sizes must tell."""
     x, axes = call[0], _axes(call)
     if axes is None:
-        axes = [i for i, size in enumerate(x.type.shape) if size == 1]
+        axes = [i for i, size in enumerate(call.sizes(0)) if size == 1]
     for axis in sorted((axis % max(1, x.ndim) for axis in axes), reverse=True):
         x = call.w.squeeze(x, axis=axis)
     return x
@@ -120,21 +121,33 @@ def unsqueeze(call: Call) -> Any:
 
 
 def expand(call: Call) -> Any:
-    """Broadcast with a shape; named sizes are those of x."""
+    """Broadcast with a shape."""
     shape = call.known(1, "shape").tolist()
     x = call.type(0).shape
     padded = (1,) * (len(shape) - len(x)) + tuple(x)
-    offset = len(padded) - len(shape)
-    plain = []
-    for i, size in enumerate(shape):
-        if not isinstance(size, int):
-            if padded[offset + i] != size:
-                raise Refusal(f"cannot broadcast {show(x)} with {show(shape)}{sizes_by(*x, *shape)}")
-            size = 1
-        plain.append(size)
+    ends = padded[len(padded) - len(shape) :]
+    if any(not isinstance(size, int) and size != own for size, own in zip(shape, ends, strict=True)):
+        return _stretched(call, call[0], shape)
+    plain = [size if isinstance(size, int) else 1 for size in shape]
     if all(size == 1 for size in plain) and len(plain) <= len(x):
         return call.value(0)
     return call.w.expand(call[0], shape=plain)
+
+
+def _stretched(call: Call, x: Any, shape: Sequence[Dimension]) -> Any:
+    """Broadcast with a shape whose named sizes are those of inputs."""
+    w, own = call.w, x.type.shape
+    rank = max(len(shape), len(own))
+    padded, target = ((*(1,) * (rank - len(sizes)), *sizes) for sizes in (own, shape))
+    whole = [size if own == 1 else own for own, size in zip(padded, target, strict=True)]
+    like = w.constant(0.0, w.dtype)
+    for i, size in enumerate(whole):
+        if not isinstance(size, int):
+            line = call.dimension(size)
+            if line is None or target[i] not in (1, size):
+                raise Refusal(f"cannot broadcast {show(own)} with {show(shape)}{sizes_by(*own, *shape)}")
+            like = w.add(like, w.reshape(line, shape=[-1, *[1] * (rank - 1 - i)]))
+    return w.expand_like(x, w.expand(like, shape=[size if isinstance(size, int) else 1 for size in whole]))
 
 
 def tile(call: Call) -> Any:
@@ -158,7 +171,7 @@ def split(call: Call) -> Any:
     if call.attribute("num_outputs", parts) != parts:
         raise Refusal(f"has {parts} outputs, and num_outputs {call.attribute('num_outputs')}")
     if sizes is None:
-        size = call.numbers_of(call.shape(0))[axis]
+        (size,) = call.numbers_of([call.shape(0)[axis]])
         part = -(-size // parts)
         sizes = [max(0, min(part, size - i * part)) for i in range(parts)]
     return call.w.split(call[0], axis=axis, sections=[int(size) for size in sizes])

@@ -56,6 +56,9 @@ def resize(call: Call) -> Any:
     exclude, antialias = bool(call.attribute("exclude_outside", 0)), bool(call.attribute("antialias", 0))
     value, outside = call.attribute("extrapolation_value", 0.0), {}
     for axis in axes:
+        if coordinates == "align_corners" and axis.scale * axis.size != axis.new:
+            call.notes.add(f"{call.node.label} aligns corners at a length of {axis.scale * axis.size:g}, as ONNX says; "
+                           f"ONNX Runtime and torch do it at {axis.new}; give it sizes in place of scales for theirs")
         places = _coordinates(axis, coordinates)
         if coordinates == "tf_crop_and_resize":
             outside[axis.axis] = (places < 0) | (places > axis.size - 1)
