@@ -46,8 +46,8 @@ LARGEST = 2**20
 """The most bytes of a `fit.json`."""
 
 LEFT_OUT = {"circuit", "data", "method", "callback", "checkpoint", "validation", "client", "device"}
-"""What of a request is no option: digests stand for the first two, the name for the method, words for devices; a cluster
-changes no bit."""
+"""What of a request is no option: digests stand for the first two, the name for the method, words for the device; a
+cluster changes no bit."""
 
 
 @contextmanager

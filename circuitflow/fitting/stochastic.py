@@ -180,7 +180,7 @@ class Training:
             self._tables = {id(source): jax.tree.map(devices.put, source.table)
                             for source in (batches, self._validation) if source is not None}
             self._step, self._step_from = (devices.compiled(f, donate_argnums=0) for f in (step_of, step_from))
-            self._evaluate, self._evaluate_from = map(devices.compiled, (evaluate_of, evaluate_from))
+            self._evaluate, self._evaluate_from = (devices.compiled(f) for f in (evaluate_of, evaluate_from))
 
     def begin(self) -> TrainingState:
         """The state before the first step."""
