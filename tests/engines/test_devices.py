@@ -1,4 +1,4 @@
-"""Rows that all devices share: every row is what one device gives, and so is training. Processes of its own have them."""
+"""Rows that all devices share: every row is what one device gives, and so is training."""
 
 from __future__ import annotations
 
@@ -102,10 +102,15 @@ def told(found):
 """
 
 SHARED = TRAINED + """
+from circuitflow.fitting.devices import Devices
+
+everywhere = Devices("all")
+total = everywhere.compiled(lambda columns: everywhere.shared(columns)["x"].sum())
+assert "all-reduce" in total.lower({"x": np.zeros(7)}).compile().as_text()
 for named in (False, True):
     circuit, steps, ends = net(named), {"cpu": [], "all": []}, {}
     for device, numbers in steps.items():
-        ends[device] = told(fit(circuit, device=device, callback=lambda progress: numbers.append(
+        ends[device] = told(fit(circuit, device=device, callback=lambda progress: numbers.extend(
             [progress.loss, progress.gradient_norm, *progress.metrics.values()])))
     np.testing.assert_allclose(steps["all"], steps["cpu"], rtol=1e-12)
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-13), ends["all"], ends["cpu"])
@@ -115,7 +120,8 @@ for named in (False, True):
 PARTS = TRAINED + """
 address, number, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 jax.distributed.initialize(address, 2, number)
-circuit = net(False)
+circuit = cf.new("l = (y - w * tanh(v * x))**2", {"w": 0.5, "v": 0.3, "x": 0.0, "y": 0.0}, parameters=["w", "v"])
+data["x"] = x[:, 0]
 try:
     fit(circuit, {**data, "y": data["y"] + number}, device="all")
 except cf.InputError as error:
@@ -179,8 +185,8 @@ def test_processes_have_rows_of_their_own():
 
 def test_training_shares_the_rows_of_every_step():
     pytest.importorskip("optax")
-    assert output(start(SHARED)).splitlines() == ["9 ['W', 'loss', 'u', 'v']",
-                                                  "9 ['W', 'loss', 'mean', 'u', 'v', 'variance']"]
+    assert output(start(SHARED)).splitlines() == ["24 ['W', 'loss', 'u', 'v']",
+                                                  "24 ['W', 'loss', 'mean', 'u', 'v', 'variance']"]
 
 
 def test_processes_train_together_and_go_on_from_the_state_of_the_first(tmp_path):
