@@ -22,12 +22,11 @@ from pathlib import Path
 
 os.environ.setdefault("JAX_ENABLE_X64", "1")
 
-from benchmarks.measure import compare, table
+from benchmarks.measure import compare, put, table
 
 PARTS = ("calls", "dags", "columns", "networks", "recurrent", "mixtures", "training", "memory", "loading", "models",
          "exported", "fitting")
 ROOT = Path(__file__).parent.parent
-BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
 
 def main() -> None:
@@ -55,9 +54,7 @@ def main() -> None:
     text = f"By `python -m benchmarks` on {where}:\n\n{table(lines, memory)}"
     print(text)
     if not arguments.parts:
-        page = ROOT / "docs/explanation/performance.md"
-        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
-        page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        put(ROOT / "docs/explanation/performance.md", text)
 
 
 def _peak(part: str, wanted: int) -> float:

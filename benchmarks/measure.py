@@ -7,9 +7,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+BEGIN, END = "<!-- benchmarks -->", "<!-- end of benchmarks -->"
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,12 @@ def _time(function: Callable[[], Any], repeats: int) -> float:
     taken = time.perf_counter() - start
     gc.enable()
     return taken / repeats
+
+
+def put(page: Path, text: str) -> None:
+    """Replace what stands between the markers of a page."""
+    before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 
 
 def table(lines: Sequence[Line], memory: Mapping[str, float]) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 import circuitflow as cf
 from circuitflow.gates.record import Note
-from circuitflow.interpreter import rerun
+from circuitflow.interpreter import opened, rerun
+from circuitflow.interpreter.why import look_inside
 from support.documents import call, circuit, document
-from support.faulty_circuits import KINDS, faulty, healthy
+from support.faulty_circuits import KINDS, UNITS, Planted, faulty, healthy, within
+from support.suite import FILES
 
 
 def why(subject, wrt, **options):
@@ -28,6 +31,22 @@ def test_a_planted_fault_is_blamed_alone(kind, seed):
     subject, culprit = faulty(kind, seed)
     found = why(subject, "x")
     assert (found.verdict, blamed(found), found.ok) == (KINDS[kind], {culprit}, False)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "frozen"])
+def test_a_planted_fault_inside_a_subcircuit_is_blamed_alone(kind, unit):
+    for seed in range(2):
+        subject, culprit = within(faulty(kind, seed), unit)
+        found = why(subject, "x")
+        assert (found.verdict, blamed(found), found.ok) == (KINDS[kind], {culprit}, False), str(found)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_nothing_is_blamed_in_healthy_subcircuits(unit):
+    for seed in range(10):
+        found = why(within(Planted(healthy(seed), ""), unit).circuit, "x")
+        assert (found.verdict, found.blamed) == ("healthy", ()), (seed, str(found))
 
 
 def test_nothing_is_blamed_in_healthy_circuits():
@@ -132,7 +151,7 @@ def test_changes_are_found_for_most_faults():
                      "clip", "max"}
 
 
-def test_a_gradient_through_a_scan_or_an_if_blames_the_node():
+def test_a_gradient_through_an_if_blames_the_gate_in_the_branch_that_ran():
     branch = {"nodes": [{"id": "a", "gate": "input"}, {"id": "y", "gate": "stop_gradient", "inputs": ["a"]}],
               "outputs": ["y"]}
     other = {"nodes": [{"id": "a", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["a"]}], "outputs": ["y"]}
@@ -141,7 +160,8 @@ def test_a_gradient_through_a_scan_or_an_if_blames_the_node():
                        "inputs": {"condition": "c", "a": "x"}}, "f = neg(h)",
                       circuits={"live": other, "dead": branch})
     found = why(subject, "x")
-    assert (found.verdict, blamed(found)) == ("zero", {"h"})
+    assert (found.verdict, blamed(found)) == ("zero", {"h/else/y"})
+    assert str(found.change) == "leave out 'h/else/y'"
 
 
 def test_what_cannot_be_looked_into_is_refused():
@@ -231,6 +251,7 @@ def test_what_has_no_gradient_is_refused_where_it_leads_nowhere_too(source):
     (["t = 1e-300", "z = -200", "e = exp(z)", "g = mul(x, t)", "f = mul(g, e)"], "mul underflows"),
     (["v = [0, 1]", "u = [1, 0]", "g = mul(x, v)", "h = mul(g, u)", "f = reduce_sum(h)"],
      "mul multiplies by 0 where the gradient arrives"),
+    (["z = 0", "c = less(x, z)", "e = exp(x)", "g = where(c, e, z)", "f = exp(g)"], "where takes the other branch"),
     (["v = [[0]]", "b = add(x, v)", "g = softmax(b)", "f = reduce_sum(g)"], "softmax goes along axis -1, which has one "
                                                                            "element"),
 ])
@@ -263,6 +284,92 @@ def test_a_factor_near_the_largest_float_is_written():
     assert "times 1e+306" in str(why(circuit("x = 705", "f = exp(x)"), "x"))
 
 
+STEP = {"nodes": [{"id": "c", "gate": "input"}, {"id": "u", "gate": "input"}, {"id": "w", "gate": "input"},
+                  {"id": "m", "gate": "mul", "inputs": ["c", "w"]}, {"id": "s", "gate": "add", "inputs": ["m", "u"]},
+                  {"id": "n", "gate": "relu", "inputs": ["s"]}, {"id": "y", "gate": "tanh", "inputs": ["n"]}],
+        "outputs": ["n", "y"]}
+
+
+def recurrent(xs, reverse=False, body=STEP, outputs=("f",)):
+    h = {"id": "h", "gate": "scan", "circuit": "step", "carry": {"c": "n"}, "over": ["u"], "reverse": reverse,
+         "inputs": {"c": "c0", "u": "x", "w": "w"}}
+    return circuit(f"x = {xs}", "c0 = 1", "w = 0.5", h, "f = exp(h.n)", outputs=list(outputs), circuits={"step": body})
+
+
+@pytest.mark.parametrize(("xs", "reverse", "wrt", "where"), [
+    ([-5, 1, 2], False, "c0", "(h[0]/s = -4.5) at position 0 of 3"),
+    ([-5, 1, 2], True, "c0", "(h[0]/s = -3.875) at position 0 of 3"),
+    ([1, -6, 2], False, "c0", "(h[1]/s = -5.25) at position 1 of 3"),
+    ([-5, -6, -7], False, "c0", "(h[0]/s = -4.5) at position 0 of 3, and sends nothing back at 3"),
+    ([-5, -6, -7], False, "w", "(h[2]/s = -7) at position 2 of 3, and sends nothing back at 3"),
+])
+def test_blame_in_a_scan_has_its_positions(xs, reverse, wrt, where):
+    found = why(recurrent(xs, reverse), wrt)
+    assert found.verdict == "zero"
+    assert [str(blame) for blame in found.blamed] == [f"node 'h/n': relu is inactive {where}"]
+
+
+def test_a_change_inside_a_scan_is_one_at_all_positions():
+    change = why(recurrent([-5, -6, -7]), "w").change
+    assert (change.node, change.shift) == ("h/s", 7.1)
+    mended = json.loads(json.dumps(STEP))
+    mended["nodes"][5:5] = [{"id": "k", "gate": "constant", "value": 7.1}, {"id": "t", "gate": "add",
+                                                                             "inputs": ["s", "k"]}]
+    mended["nodes"][7]["inputs"] = ["t"]
+    assert why(recurrent([-5, -6, -7], body=mended), "w").gradient == pytest.approx(change.gradient, rel=1e-9)
+
+
+def test_a_share_of_positions_is_reported():
+    (share,) = why(recurrent([-5, -6, 7]), "x").blamed
+    assert (share.node, share.killed, share.elements) == ("h/n", 1, 1)
+    assert "at position 1 of 3" in share.cause  # and none arrives at position 0
+
+
+def test_a_scan_of_no_position_and_one_of_too_many_are_one_gate(monkeypatch):
+    empty = {"id": "x", "gate": "input", "value": {"data": [], "shape": [0]}}
+    subject = recurrent([0])
+    assert blamed(why(circuit(empty, *json.loads(cf.dumps(subject))["nodes"][1:], outputs=["f"],
+                              circuits={"step": STEP}), "w")) == {"h"}
+    monkeypatch.setattr(opened, "MOST_NODES", 10)
+    assert blamed(why(recurrent([-5, -6, -7]), "w")) == {"h"}
+
+
+def test_what_a_scan_makes_no_use_of_is_said():
+    idle = {"nodes": [{"id": "c", "gate": "input"}, {"id": "u", "gate": "input"}, {"id": "w", "gate": "input"},
+                      {"id": "n", "gate": "mul", "inputs": ["c", "w"]}], "outputs": ["n"]}
+    found = why(circuit("x = [1, 2]", "c0 = 1", "w = 0.5", {
+        "id": "h", "gate": "scan", "circuit": "step", "carry": {"c": "n"}, "over": ["u"],
+        "inputs": {"c": "c0", "u": "x", "w": "w"}}, "f = exp(h)", circuits={"step": idle}), "x")
+    assert (found.verdict, blamed(found), found.change) == ("zero", {"h"}, None)
+
+
+def test_what_the_branch_that_ran_does_not_take_is_said():
+    one, other = ({"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "input"},
+                             {"id": "y", "gate": "exp", "inputs": [taken]}], "outputs": ["y"]} for taken in "ab")
+    subject = circuit("x = 1", "z = 2", "c = less(x, z)",
+                      {"id": "h", "gate": "if", "then": "one", "else": "other",
+                       "inputs": {"condition": "c", "a": "z", "b": "x"}}, "f = neg(h)",
+                      circuits={"one": one, "other": other})
+    found = why(subject, "x")
+    assert [str(blame) for blame in found.blamed] == ["node 'h': if takes the other branch (h/then/y = 7.38906, x = 1)"]
+    assert blamed(why(subject, "z")) == set()
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if re.search('"(scan|if|checkpoint)"', path.read_text())],
+                         ids=lambda path: path.stem)
+def test_what_is_inside_of_subcircuits_gives_the_same_gradient(path):
+    result = cf.Executor(cf.load(path)).run()
+    for name in result.circuit.inputs:
+        if name not in result.gradients:
+            continue
+        sweep = rerun.Sweep.of(result.circuit, list(result.outputs), name, result.values,
+                               {text: np.ones_like(value) for text, value in result.outputs.items()})
+        _, inside = look_inside(result.circuit, sweep, result.values)
+        assert not any(step.node.gate is None and step.receivers for step in inside.plan.steps)
+        np.testing.assert_allclose(inside.gradient, sweep.gradient, rtol=1e-9, atol=1e-12 * np.abs(
+            sweep.gradient).max())
+
+
 def test_a_subcircuit_is_blamed_only_for_what_it_stops_itself():
     inner = {"nodes": [{"id": "a", "gate": "input"}, {"id": "b", "gate": "input"},
                        {"id": "s", "gate": "stop_gradient", "inputs": ["a"]}, {"id": "y", "gate": "add",
@@ -271,7 +378,7 @@ def test_a_subcircuit_is_blamed_only_for_what_it_stops_itself():
     h = {**call("h", "p", "q"), "gate": "checkpoint"}
     stops = why(circuit("x = 1", "p = neg(x)", "q = 2", h, "f = exp(h)", circuits={"block": inner}), "x")
     assert (stops.verdict, [str(blame) for blame in stops.blamed]) == (
-        "zero", ["node 'h': checkpoint sends nothing back (p = -1, q = 2)"])
+        "zero", ["node 'h/s': stop_gradient lets no gradient through (p = -1)"])
     before = why(circuit("x = 1", "p = floor(x)", "q = ceil(x)", h, "f = exp(h)", circuits={"block": inner}), "x")
     assert (before.verdict, blamed(before)) == ("zero", {"p", "q"})
 

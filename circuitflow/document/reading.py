@@ -224,7 +224,7 @@ def _is_member(values: Any, place: str | int) -> bool:
 
 def parse_json(source: Source, text: str, faults: Faults) -> Any:
     """The JSON value of a text, or _NOTHING. What Python's parser accepts and JSON forbids is noted as a fault."""
-    limits = source.limits
+    limits, longest = source.limits, source.limits.digits
     surrogates = _SURROGATE.search(text) is not None
     suspicious = surrogates or _has_long_text(text, limits.text)
 
@@ -243,12 +243,14 @@ def parse_json(source: Source, text: str, faults: Faults) -> Any:
 
     def number(digits: str) -> float:
         value = float(digits)
-        return forbid(digits) if is_lost(digits, value) or len(digits) > limits.digits else value
+        if value and -math.inf < value < math.inf and len(digits) <= longest:  # nearly all: each call counts
+            return value
+        return forbid(digits) if is_lost(digits, value) or len(digits) > longest else value
 
     def integer(digits: str) -> int | float:
         if digits == "-0":  # an integer has no such zero
             return -0.0
-        return forbid(digits) if len(digits) > limits.digits else int(digits)
+        return forbid(digits) if len(digits) > longest else int(digits)
 
     if not text.isascii() and (lone := _LONE.search(text)):  # which a file cannot have, but a string of a program can
         faults.add(source, _LONE_SURROGATE, offset=lone.start())

@@ -150,18 +150,20 @@ def _numbers(value: Any, dtype: str | None, default: str) -> Array:
 def _flatten(value: Any) -> tuple[tuple[int, ...], list[Any]]:
     """Shape and elements of nested lists in row-major order; no recursion, so that depth is no danger."""
     shape: list[int] = []
-    level = [value]
-    while any(isinstance(item, list) for item in level):
+    level, kinds = [value], {type(value)}
+    while any(issubclass(kind, list) for kind in kinds):
         if len(shape) == MAX_DIMENSIONS:
             raise ValueFaultError(f"lists are nested more than {MAX_DIMENSIONS} deep")
         length = len(level[0]) if isinstance(level[0], list) else None
-        for i, item in enumerate(level):
+        is_even = len(kinds) == 1 and len(set(map(len, level))) == 1
+        for i, item in enumerate(() if is_even else level):
             if (len(item) if isinstance(item, list) else None) != length:
                 first = f"a list of {length}" if length is not None else "a number"
                 raise ValueFaultError(f"{short(item)} stands beside {first}; expected lists of equal length",
                                       *_path(i, tuple(shape)))
         shape.append(length or 0)
         level = list(chain.from_iterable(level))
+        kinds = set(map(type, level))
     return tuple(shape), level
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import repeat
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from circuitflow.document.base import READABLE
 from circuitflow.document.faults import Faults
@@ -34,11 +35,12 @@ class _Entry(NamedTuple):
 
 
 class _Kind(NamedTuple):
-    """A gate, the ports of its operands, and the least number of them."""
+    """A gate, the ports of its operands, the least number of them, and its attributes where a node names none."""
 
     gate: Gate
     ports: Sequence[str | int]
     least: int
+    attributes: Mapping[str, Any]
 
 
 _POSITIONS = range(2**31)
@@ -103,7 +105,7 @@ class _Checker:
     # Nodes
 
     def _is_plain(self, node: Node, pointer: Pointer) -> bool:
-        """Whether a node is a gate without attributes on earlier nodes that have one output; it then has its site.
+        """Whether a node is a gate that names no attributes, on earlier nodes of one output; it then has its site.
 
         In a large document most are, and nothing else is to be checked of them.
         """
@@ -115,16 +117,20 @@ class _Checker:
                 or not self.single.issuperset(sources) or name in self.sites or pointer in self.definition.broken):
             return False
         operands = tuple(map(Operand, sources, repeat(0), kind.ports))
-        self.sites[name] = Site(node, self.definition.source, pointer, kind.gate, NOTHING, operands, is_plain=True)
+        self.sites[name] = Site(node, self.definition.source, pointer, kind.gate, kind.attributes, operands,
+                                is_plain=True)
         self.single.add(name)
         return True
 
     def _kind(self, name: str) -> _Kind | None:
         """What plain nodes of a gate have in common; None where there are none."""
         gate, kind = self.gates.get(name), None
-        if gate is not None and not gate.outputs and not gate.attributes.model_fields:
-            kind = (_Kind(gate, _POSITIONS, gate.operands.minimum) if isinstance(gate.operands, AtLeast) else
-                    _Kind(gate, gate.operands, len(gate.operands) - gate.optional))
+        if gate is not None and not gate.outputs:
+            attributes, misfits = fit_attributes(name, gate, {})
+            shared = MappingProxyType(attributes) if attributes else NOTHING
+            if not misfits:
+                kind = (_Kind(gate, _POSITIONS, gate.operands.minimum, shared) if isinstance(gate.operands, AtLeast)
+                        else _Kind(gate, gate.operands, len(gate.operands) - gate.optional, shared))
         self.kinds[name] = kind
         return kind
 

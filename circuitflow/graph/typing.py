@@ -57,7 +57,7 @@ class Typing:
         fault = partial(self._fault, path)
         nodes: dict[str, Node] = {}
         sizes: dict[str, Dimension] = {}
-        # Of gates without attributes, by their operands: their outputs, and whether all of those are scalars.
+        # Of gates whose nodes name no attributes, by their operands: their outputs, and whether those are scalars.
         outcomes: dict[tuple[str, tuple[ArrayType, ...]], tuple[tuple[ArrayType, ...], bool]] = {}
         for site in definition.order:
             if site.is_plain:
@@ -75,7 +75,8 @@ class Typing:
                 continue
             if not site.is_plain and (UNKNOWN in operands or not site.sound):
                 continue
-            key = (node.kind, operands) if node.gate is not None and not node.attributes else None
+            is_default = site.is_plain or (node.gate is not None and not node.attributes)
+            key = (node.kind, operands) if is_default else None
             if key in outcomes:
                 node.types, is_scalar = outcomes[key]
                 if not is_scalar:

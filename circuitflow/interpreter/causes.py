@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from circuitflow.graph.bodies import Output
-from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.factors import OUTPUT, Factor
+from circuitflow.interpreter.opened import APPLYING, base_of
 from circuitflow.interpreter.plan import Step
 from circuitflow.interpreter.rerun import Sweep, size_of
 from circuitflow.text import few, number
@@ -61,7 +63,7 @@ def _cause(sweep: Sweep, k: int, operands: list[int]) -> str:
     axis = step.attributes.get("axis") if step.node.gate is not None else None
     if isinstance(axis, int) and values and axis < values[0].ndim and values[0].shape[axis] == 1:
         return f"goes along axis {axis}, which has one element"
-    if step.node.gate is not None and not all(step.gate.reaches(i) for i in operands):
+    if step.node.gate is not None and not any(step.gate.reaches(i) for i in operands):
         return "lets no gradient through"
     words = _words(step)
 
@@ -84,9 +86,9 @@ def _cause(sweep: Sweep, k: int, operands: list[int]) -> str:
 
 def _words(step: Step) -> str:
     """Why a gate sends nothing back though its rule could."""
-    if step.node.gate is None:
-        is_choice = step.node.kind == "if"
-        return "takes the other branch, or the branch sends nothing back" if is_choice else "sends nothing back"
+    if step.node.kind in APPLYING:
+        closed = ", or the branch sends nothing back" * (step.node.gate is None)
+        return f"takes the other branch{closed}" if step.node.kind == "if" else "sends nothing back"
     return step.gate.facets.note.dead or "has slope 0 here"
 
 
@@ -149,6 +151,32 @@ def gate(sweep: Sweep, k: int, operand: int | None) -> Blame:
                  sum(x.size for x in bad), max(map(size_of, sweep.upstream_of(step)), default=0.0), float(first))
 
 
+def gathered(sweep: Sweep, blamed: Iterable[Blame], dead: Collection[str] = ()) -> list[Blame]:
+    """The blame with that of one gate at several positions of a scan in one; `dead` are all that send nothing back."""
+    places: dict[tuple[str, str], list[tuple[str, Blame]]] = {}
+    for blame in blamed:
+        name, position = base_of(blame.node)
+        places.setdefault((name, blame.gate), []).append((position, blame))
+    counts, counts_of_dead = (Counter(base_of(other)[0] for other in names)
+                              for names in ([step.node.id for step in sweep.plan.steps], dead))
+    found: list[Blame] = []
+    for (name, _), group in places.items():
+        positions, parts = zip(*sorted(group, key=lambda pair: [int(t) for t in pair[0].split("/") if t]), strict=True)
+        if not positions[0]:
+            found += parts
+            continue
+        where = f" at position {positions[0]}"
+        if len(parts) > 1:
+            where += f", and likewise at {', '.join(few(positions[1:], 4))},"
+        where += f" of {counts[name] or len(parts)}"
+        if counts_of_dead[name] > len(parts):
+            where += f", and sends nothing back at {counts_of_dead[name]}"
+        found.append(Blame(name, parts[0].gate, parts[0].cause + where, sum(part.killed for part in parts),
+                           sum(part.elements for part in parts), max(part.upstream for part in parts),
+                           max(part.sent for part in parts)))
+    return found
+
+
 def partly_dead(sweep: Sweep) -> list[Blame]:
     """The gates that send fewer elements than arrive, at most four: those of the largest shares."""
     found: dict[int, Blame] = {}
@@ -159,10 +187,10 @@ def partly_dead(sweep: Sweep) -> list[Blame]:
         if killed > (found[k].killed if k in found else 0):
             found[k] = Blame(step.node.id, step.node.kind, _words(step) + _numbers(sweep, step), killed, sent.size,
                              size_of(arrived[0]), size_of(sent))
-    return sorted(found.values(), key=lambda blame: -blame.killed / blame.elements)[:4]
+    return sorted(gathered(sweep, found.values()), key=lambda blame: -blame.killed / blame.elements)[:4]
 
 
-def dependents(circuit: Circuit, output: Output) -> set[tuple[str, int]]:
+def dependents(circuit: TypedBody, output: Output) -> set[tuple[str, int]]:
     """The outputs of nodes that depend on one, through any gate; itself among them."""
     reached: set[tuple[str, int]] = {output}
     for node in circuit.nodes.values():
@@ -171,7 +199,7 @@ def dependents(circuit: Circuit, output: Output) -> set[tuple[str, int]]:
     return reached
 
 
-def dead_ends(circuit: Circuit, reached: Collection[tuple[str, int]], outputs: Collection[str]) -> list[Blame]:
+def dead_ends(circuit: TypedBody, reached: Collection[tuple[str, int]], outputs: Collection[str]) -> list[Blame]:
     """Where the paths from a node end, none of them at an output that ran; `reached` is what depends on the node."""
     used = {source for node in circuit.nodes.values() for source, position, _ in node.operands
             if (source, position) in reached}

@@ -16,9 +16,17 @@ from circuitflow.interpreter.rerun import Sweep
 
 
 class Cut(NamedTuple):
-    """A cut: the steps, each with the positions of the operands that get nothing; forks; outputs without a gradient."""
+    """A cut.
+
+    Attributes:
+        steps: the gates, each with the positions of the operands that get nothing.
+        dead: all gates that send nothing to an operand, in the cut or not.
+        forks: slots of forks.
+        outputs: slots of outputs without a gradient.
+    """
 
     steps: dict[int, list[int]]
+    dead: list[int]
     forks: list[int]
     outputs: list[int]
 
@@ -54,7 +62,7 @@ def minimum_cut(sweep: Sweep, reached: set[int]) -> Cut:
     dead: dict[int, list[int]] = {}
     for n, (k, step) in enumerate(steps):
         whole, blocked = first + 2 * n, first + 2 * n + 1
-        dead[k] = [i for i in _dead(sweep, k) if step.operands[i] in reached]
+        dead[k] = [i for i in dead_operands(sweep, k) if step.operands[i] in reached]
         for slot in step.slots:
             add(2 * slot + 1, whole, unlimited)
         add(whole, blocked, 1)
@@ -69,11 +77,12 @@ def minimum_cut(sweep: Sweep, reached: set[int]) -> Cut:
     near = set(breadth_first_order(residual.T.tocsr(), sink, return_predecessors=False).tolist())
     return Cut({k: dead[k] for n, (k, _) in enumerate(steps)
                 if first + 2 * n not in near and first + 2 * n + 1 in near},
+               [k for k in dead if dead[k]],
                [slot for slot in reached if 2 * slot not in near and 2 * slot + 1 in near],
                [slot for slot in sweep.seeds if 2 * slot in near and slot in reached])
 
 
-def _dead(sweep: Sweep, k: int) -> set[int]:
+def dead_operands(sweep: Sweep, k: int) -> set[int]:
     """The operands to which a gate sends nothing: of this run's gradient, or of any where none arrives."""
     step = sweep.plan.steps[k]
     operands = [sweep.values[slot] for slot in step.operands]

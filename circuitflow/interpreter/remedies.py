@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from circuitflow.errors import GateError
-from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.typed import TypedBody
+from circuitflow.interpreter.opened import base_of
 from circuitflow.interpreter.plan import Step
 from circuitflow.interpreter.rerun import Sweep, is_alive, size_of
 from circuitflow.text import number
@@ -51,7 +52,7 @@ class Change(NamedTuple):
                 f"{number(self.gradient)}")
 
 
-def change_for(circuit: Circuit, sweep: Sweep, k: int, receivers: Sequence[int] | None,
+def change_for(circuit: TypedBody, sweep: Sweep, k: int, receivers: Sequence[int] | None,
                is_right: Callable[[Any], bool]) -> Change | None:
     """The smallest shift of one operand of a gate that helps there, and that makes the gradient right in a run.
 
@@ -71,9 +72,12 @@ def change_for(circuit: Circuit, sweep: Sweep, k: int, receivers: Sequence[int] 
     places = [(name, place, sign * shift) for _, shift, slot in sorted(shifts)
               for name, place, sign in _places(circuit, sweep, slot)]
     for name, place, shift in places[:RUNS]:
-        gradient = sweep.moved_gradient({place: shift})
+        base = base_of(name)[0]
+        here = [place] if base == name else [slot for slot, other in enumerate(sweep.plan.names)
+                                             if base_of(other)[0] == base]  # at all positions of a scan
+        gradient = sweep.moved_gradient(dict.fromkeys(here, shift))
         if is_right(gradient):
-            return Change(name, shift, size_of(gradient))
+            return Change(base, shift, size_of(gradient))
     return None
 
 
@@ -122,7 +126,7 @@ def _distances(step: Step, values: Sequence[Any], j: int) -> Iterator[float]:
         yield from (float(x) for x in np.abs(np.subtract.outer(ends[0], anchor)).flat if LOW < x < HIGH)
 
 
-def _places(circuit: Circuit, sweep: Sweep, slot: int) -> Iterator[tuple[str, int, float]]:
+def _places(circuit: TypedBody, sweep: Sweep, slot: int) -> Iterator[tuple[str, int, float]]:
     """Where a value can be moved: at a parameter or an input that is added to it, or at the value itself."""
     names, plan = sweep.plan.names, sweep.plan
     step = next((step for step in plan.steps if slot in step.slots), None)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from circuitflow.errors import GateError
-from circuitflow.graph.circuit import Circuit
+from circuitflow.graph.typed import TypedBody
 from circuitflow.interpreter.binding import library_of
 from circuitflow.interpreter.masked import plain
 from circuitflow.interpreter.passes import apply, fill_in, send_back
@@ -31,7 +31,7 @@ class Sweep:
         sent: what every edge sent back.
     """
 
-    def __init__(self, circuit: Circuit, plan: Plan, sources: Mapping[str, Any], upstream: Mapping[str, Any],
+    def __init__(self, circuit: TypedBody, plan: Plan, sources: Mapping[str, Any], upstream: Mapping[str, Any],
                  moved: Mapping[int, Any] | None = None) -> None:
         """Run; `moved` is what is added to values, by slot, before their gates go on."""
         self._circuit, self.plan, self._sources, self._upstream = circuit, plan, sources, upstream
@@ -63,10 +63,14 @@ class Sweep:
             fill_in(plan, self.op, self.values, self.gradients)
 
     @classmethod
-    def of(cls, circuit: Circuit, outputs: Sequence[str], wrt: str, sources: Mapping[str, Any],
+    def of(cls, circuit: TypedBody, outputs: Sequence[str], wrt: str, sources: Mapping[str, Any],
            upstream: Mapping[str, Any]) -> Sweep:
         """The passes for a question."""
         return cls(circuit, make_plan(circuit, outputs, (wrt,), unit_gate), sources, upstream)
+
+    def of_body(self, body: TypedBody, sources: Mapping[str, Any]) -> Sweep:
+        """The same passes through a circuit that computes the same."""
+        return Sweep.of(body, list(self.plan.of), next(iter(self.plan.wrt)), sources, self._upstream)
 
     def _move(self, moved: Mapping[int, Any], slot: int) -> None:
         if slot in moved:

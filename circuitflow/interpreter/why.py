@@ -27,9 +27,21 @@ import numpy as np
 from circuitflow.document.values import from_array
 from circuitflow.errors import InputError
 from circuitflow.graph.circuit import Circuit
-from circuitflow.interpreter.causes import Blame, dead_ends, dead_gate, dependents, factor, fork, gate, partly_dead
+from circuitflow.graph.typed import TypedBody
+from circuitflow.interpreter.causes import (
+    Blame,
+    dead_ends,
+    dead_gate,
+    dependents,
+    factor,
+    fork,
+    gate,
+    gathered,
+    partly_dead,
+)
 from circuitflow.interpreter.cut import minimum_cut
 from circuitflow.interpreter.factors import OUTPUT, fewest, origins, strongest_path
+from circuitflow.interpreter.opened import base_of, opened
 from circuitflow.interpreter.plan import differentiable, output_of
 from circuitflow.interpreter.remedies import Change, change_for
 from circuitflow.interpreter.rerun import Sweep, is_alive, size_of
@@ -122,18 +134,30 @@ def diagnose(circuit: Circuit, outputs: Sequence[str], wrt: str, values: Mapping
 
     blamed: list[Blame] = []
     change = None
+    body, inside = look_inside(circuit, sweep, values)
+    body, sweep = (body, inside) if _verdict(inside.gradient, arriving, value) == verdict else (circuit, sweep)
     if verdict == "healthy":
         blamed = partly_dead(sweep) if np.any(gradient == 0) and gradient.size else []
     elif verdict == "zero":
-        names = {circuit.nodes[node].name_of(position) for node, position in reached}
-        slots = {slot for slot, text in enumerate(sweep.plan.names) if text in names}
-        verdict, blamed, change = _zero(circuit, sweep, slots, is_right)
+        verdict, blamed, change = _zero(body, sweep, outputs, name, is_right)
     elif verdict == "not finite":
-        blamed, change = _not_finite(circuit, sweep, is_right)
+        blamed, change = _not_finite(body, sweep, is_right)
     else:
         allowed = SMALL / max(1.0, size_of(value)) if verdict == "vanishing" else LARGE
-        blamed, change = _scaled(circuit, sweep, arriving, allowed, is_right)
+        blamed, change = _scaled(body, sweep, arriving, allowed, is_right)
     return _diagnosis(circuit, wrt, name, verdict, gradient, arriving, blamed, change)
+
+
+def look_inside(body: TypedBody, sweep: Sweep, values: Mapping[str, Any]) -> tuple[TypedBody, Sweep]:
+    """The circuit and the passes with what is inside of scans, ifs and checkpoints, as deep as there are any."""
+    while units := {step.node.id: [sweep.values[slot] for slot in step.operands] for step in sweep.plan.steps
+                    if step.node.gate is None and step.receivers}:
+        found = opened(body, units)
+        if found is None:
+            break
+        body, values = found, {**values, **found.constants}
+        sweep = sweep.of_body(body, values)
+    return body, sweep
 
 
 def _defaults(circuit: Circuit, outputs: Sequence[str], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,13 +194,19 @@ def _verdict(gradient: Any, upstream: float, value: Any) -> str:
     return "exploding" if ratio > LARGE else "healthy"
 
 
-def _zero(circuit: Circuit, sweep: Sweep, reached: set[int],
+def _zero(body: TypedBody, sweep: Sweep, outputs: Sequence[str], name: str,
           is_right: Any) -> tuple[str, list[Blame], Change | None]:
     plan = sweep.plan
     if _is_stationary(sweep):
         return "stationary", [], None
-    cut = minimum_cut(sweep, reached)
-    blamed = [dead_gate(sweep, k, operands) for k, operands in cut.steps.items()]
+    reached = dependents(body, output_of(body, name, "why"))
+    names = {body.nodes[node].name_of(position) for node, position in reached}
+    slots = {slot for slot, text in enumerate(plan.names) if text in names}
+    if slots.isdisjoint(plan.of.values()):  # all paths end inside of a subcircuit
+        return "zero", gathered(sweep, dead_ends(body, reached, outputs)), None
+    cut = minimum_cut(sweep, slots)
+    dead = [plan.steps[k].node.id for k in cut.dead]
+    blamed = gathered(sweep, (dead_gate(sweep, k, operands) for k, operands in cut.steps.items()), dead)
     blamed += [fork(sweep, slot) for slot in cut.forks]
     blamed += [Blame(plan.names[slot], "output", "has an upstream gradient of 0", 1, 1, 0.0, 0.0)
                for slot in cut.outputs]
@@ -184,8 +214,8 @@ def _zero(circuit: Circuit, sweep: Sweep, reached: set[int],
         step = plan.steps[k]
         if _stops_alone(sweep, k):
             if sweep.between(step):
-                return "zero", blamed, Change(step.node.id, None, None)
-        elif change := change_for(circuit, sweep, k, operands, is_right):
+                return "zero", blamed, Change(base_of(step.node.id)[0], None, None)
+        elif change := change_for(body, sweep, k, operands, is_right):
             return "zero", blamed, change
     return "zero", blamed, None
 
@@ -207,29 +237,29 @@ def _is_stationary(sweep: Sweep) -> bool:
     return is_alive(above) and is_alive(below) and bool(np.any((above != 0) & (below != 0)))
 
 
-def _not_finite(circuit: Circuit, sweep: Sweep, is_right: Any) -> tuple[list[Blame], Change | None]:
+def _not_finite(body: TypedBody, sweep: Sweep, is_right: Any) -> tuple[list[Blame], Change | None]:
     found, names = origins(sweep), sweep.plan.names
     blamed = [gate(sweep, k, None) for k in found.forward] + [gate(sweep, k, i) for k, i in found.backward]
     blamed += [fork(sweep, slot) for slot in found.forks]
     for slots, kind, words in ((found.sources, "", "has a value that is not finite"),
                                (found.upstream, "output", "has an upstream gradient that is not finite")):
-        blamed += [Blame(names[slot], kind or circuit.nodes[names[slot]].kind, words, 1, 1, float("nan"), float("nan"))
+        blamed += [Blame(names[slot], kind or body.nodes[names[slot]].kind, words, 1, 1, float("nan"), float("nan"))
                    for slot in slots]
     for k, operands in [*((k, None) for k in found.forward), *((k, [i]) for k, i in found.backward)]:
-        if change := change_for(circuit, sweep, k, operands, is_right):
-            return blamed, change
-    return blamed, None
+        if change := change_for(body, sweep, k, operands, is_right):
+            return gathered(sweep, blamed), change
+    return gathered(sweep, blamed), None
 
 
-def _scaled(circuit: Circuit, sweep: Sweep, arriving: float, allowed: float,
+def _scaled(body: TypedBody, sweep: Sweep, arriving: float, allowed: float,
             is_right: Any) -> tuple[list[Blame], Change | None]:
     path = strongest_path(sweep, arriving)
     factors = fewest(path, allowed) or sorted(path, key=lambda f: -abs(f.logarithm))[:1]
-    blamed = [factor(sweep, each, sum(f.logarithm for f in path)) for each in factors]
+    blamed = gathered(sweep, (factor(sweep, each, sum(f.logarithm for f in path)) for each in factors))
     step = factors[0].step
     if len(factors) != 1 or step is None or step == OUTPUT:
         return blamed, None
-    return blamed, change_for(circuit, sweep, step, [factors[0].operand], is_right)
+    return blamed, change_for(body, sweep, step, [factors[0].operand], is_right)
 
 
 def _spelled(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@
     names       where ids are defined and referred to
     keys        the keys and values that a place takes
     findings    faults, types, values and gradients
-    worker      a process of its own for findings, so that no document can block the editor
+    worker      processes of their own for findings, so that no document can block the editor
     completion, hover, navigation, actions    one answer each
     server      the answers under their names in the protocol
 

@@ -58,7 +58,7 @@ def complete(text: Text, folder: Path | None, position: types.Position) -> types
 def _keys(text: Text, here: Cursor) -> Iterator[keys.Choice]:
     used = {member.name for member in here.container.members if member is not here.member}
     seen = set(used)
-    for choice in keys.keys(text, here.path):
+    for choice in keys.keys(text, here.container):
         if choice.word not in seen:
             seen.add(choice.word)
             yield choice

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +32,8 @@ LONGEST_HINT = 100
 
 MOST_VALUES = 3
 """The most values that are listed of a node that several calls have."""
+
+_NO_MEMORY = "not enough memory for this circuit"
 
 
 class Facts(NamedTuple):
@@ -74,38 +75,43 @@ class Findings(NamedTuple):
     reason: str = ""
 
 
-def look(path: str | None, text: str, gates: GateTable = GATES) -> Iterator[Findings]:
-    """Read a document, then compute it: the faults first, because they are known first.
+def read(path: str | None, text: str, gates: GateTable = GATES) -> Findings:
+    """What is known of a document before it is computed: faults, or warnings.
 
     Args:
         path: the file, beside which others are found; None for a text that has none.
         text: what the editor holds.
         gates: the gate table.
-
-    Yields:
-        The faults. Of a document without any, then what a run tells.
     """
-    folder = Path(path).parent if path is not None else None
-    try:
-        circuit = loads(text, gates=gates, folder=folder)
-    except DocumentError as error:
-        yield Findings(faults=error.faults)
-        return
-    except (CircuitflowError, MemoryError) as error:
-        yield Findings(faults=(Fault(str(error) or "not enough memory for this circuit"),))
-        return
-    yield Findings()
-    warnings = [*_warnings(circuit, [(name, f"node '{name}' reaches no output") for name in circuit.unused()]),
-                *_outside(circuit)]
+    circuit = _circuit(path, text, gates)
+    return circuit if isinstance(circuit, Findings) else Findings(warnings=_warnings_of(circuit))
+
+
+def compute(path: str | None, text: str, gates: GateTable = GATES) -> Findings:
+    """All that is known of a document, as a run tells it; see `read`."""
+    circuit = _circuit(path, text, gates)
+    if isinstance(circuit, Findings):
+        return circuit
+    warnings = _warnings_of(circuit)
     result, reason = None, ""
     try:
         result, reason = _result(circuit)
     except (CircuitflowError, MemoryError) as error:
-        reason = str(error) or "not enough memory for this circuit"
+        reason = str(error) or _NO_MEMORY
         warnings += _warnings(circuit, [(error.at[0] if isinstance(error, GateError) and error.at else "", reason)])
     if result is not None and (culprit := result.non_finite()):
         warnings += _warnings(circuit, [(culprit.node, str(culprit))])
-    yield Findings((), tuple(warnings), _facts(circuit, result), reason)
+    return Findings((), warnings, _facts(circuit, result), reason)
+
+
+def _circuit(path: str | None, text: str, gates: GateTable) -> Circuit | Findings:
+    """The circuit of a document, or its faults."""
+    try:
+        return loads(text, gates=gates, folder=Path(path).parent if path is not None else None)
+    except DocumentError as error:
+        return Findings(faults=error.faults)
+    except (CircuitflowError, MemoryError) as error:
+        return Findings(faults=(Fault(str(error) or _NO_MEMORY),))
 
 
 def _result(circuit: Circuit) -> tuple[Result | None, str]:
@@ -161,13 +167,14 @@ def _warnings(circuit: Circuit, messages: list[tuple[str, str]]) -> tuple[Fault,
     return ()
 
 
-def _outside(circuit: Circuit) -> tuple[Fault, ...]:
-    """Values outside of their bounds, which a fit refuses."""
+def _warnings_of(circuit: Circuit) -> tuple[Fault, ...]:
+    """Nodes that reach no output, and values outside of their bounds, which a fit refuses."""
+    unused = _warnings(circuit, [(name, f"node '{name}' reaches no output") for name in circuit.unused()])
     try:
         check_start(circuit)
     except DocumentError as error:
-        return error.faults
-    return ()
+        return unused + error.faults
+    return unused
 
 
 def _pointer(circuit: Circuit, name: str) -> positions.Path:

@@ -45,7 +45,7 @@ def _is_key(value: Value) -> bool:
 
 
 def _key(text: Text, key: Value) -> Iterator[str]:
-    choice = keys.meaning(text, key.path[:-1], str(key.step))
+    choice = keys.meaning(text, key)
     if choice is not None:
         yield f"**{choice.word}**" + f": {choice.meaning}" * bool(choice.meaning)
         if choice.detail:

@@ -54,8 +54,9 @@ def place_in(body: NamedBody, path: Path) -> Path:
     return path[len(body.path):]
 
 
-def keys(text: Text, path: Path) -> Iterator[Choice]:
-    """The keys of the object at a path."""
+def keys(text: Text, container: Value) -> Iterator[Choice]:
+    """The keys of an object."""
+    path, around = container.path, container.parent or container  # a path may lead to another one: keys can be repeated
     body = text.names.body_at(path)
     match place_in(body, path):
         case ():
@@ -64,17 +65,16 @@ def keys(text: Text, path: Path) -> Iterator[Choice]:
         case ("circuits", str()):
             yield from _fields(CircuitFile)
             yield from _fields(Body)
-        case ("nodes", int(i)):
-            yield from _node_keys(text, body.value.list_of("nodes")[i])
-        case ("nodes", int(i), "inputs"):
-            yield from ports(text, body, body.value.list_of("nodes")[i])
-        case ("nodes", int(i), "carry"):
-            for circuit in body.applied(body.value.list_of("nodes")[i]):
+        case ("nodes", int()):
+            yield from _node_keys(text, container)
+        case ("nodes", int(), "inputs"):
+            yield from ports(text, body, around)
+        case ("nodes", int(), "carry"):
+            for circuit in body.applied(around):
                 yield from (Choice(name, "port", "input") for name in circuit.inputs)
         case ("nodes", int(), "value") | ("upstream", str()):
-            value = text.tree.at(path)
-            form = next((_FORMS[key] for key in _FORMS if value and value.get(key)), None)
-            if form is RandomUniform and value and value.text_of("random") == "normal":
+            form = next((_FORMS[key] for key in _FORMS if container.get(key)), None)
+            if form is RandomUniform and container.text_of("random") == "normal":
                 form = RandomNormal
             yield from _fields(form) if form else (Choice(key, "key") for key in _FORMS)
         case ("edges", int()):
@@ -137,9 +137,10 @@ def words(text: Text, path: Path) -> Iterator[Choice]:
             yield from (Choice(name, "word") for name in ("normal", "uniform", *FANS))
 
 
-def meaning(text: Text, path: Path, key: str) -> Choice | None:
-    """What is known of a key of the object at a path."""
-    return next((choice for choice in keys(text, path) if choice.word == key and choice.kind == "key"), None)
+def meaning(text: Text, key: Value) -> Choice | None:
+    """What is known of a key of an object."""
+    choices = keys(text, key.parent) if key.parent else ()
+    return next((choice for choice in choices if choice.word == key.step and choice.kind == "key"), None)
 
 
 def references(text: Text, body: NamedBody) -> Iterator[Choice]:

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +19,7 @@ from circuitflow.errors import Fault
 from circuitflow.gates import GateTable
 from circuitflow.lsp import editing, navigation
 from circuitflow.lsp.completion import complete
-from circuitflow.lsp.findings import NAME, Findings
+from circuitflow.lsp.findings import NAME, Findings, compute, read
 from circuitflow.lsp.hover import hover
 from circuitflow.lsp.syntax import word_end
 from circuitflow.lsp.text import Text
@@ -38,6 +39,8 @@ TRIGGERS = ['"', ":", ",", "[", "{", "."]
 class Server(LanguageServer):
     """The state of a connection: the texts that are open, and what is known of each.
 
+    One process reads documents and another computes them: a text that takes long to compute holds up no faults of a
+    later one.
     Every change brings the whole text. That costs a megabyte for ten thousand nodes and cannot get out of step with the
     editor, whatever characters end a line.
     """
@@ -45,7 +48,7 @@ class Server(LanguageServer):
     def __init__(self, table: Callable[[], GateTable], version: str) -> None:
         """A server without documents; `table` gives the gates."""
         super().__init__("circuitflow-lsp", version, text_document_sync_kind=types.TextDocumentSyncKind.Full)
-        self.gates, self.worker = table(), Worker(table)
+        self.gates, self.reader, self.computer = table(), Worker(read, table), Worker(compute, table)
         self.texts: dict[str, Text] = {}
         self.findings: dict[str, Findings] = {}
         self.elsewhere: dict[str, set[str]] = {}
@@ -65,11 +68,18 @@ class Server(LanguageServer):
             self.tell(text, Findings())
             return
 
-        def answer(findings: Findings) -> None:
-            loop.call_soon_threadsafe(self.tell, text, findings)
+        path = str(_path(uri) or "") or None
 
-        path = _path(uri)
-        self.worker.ask(uri, str(path) if path else None, text.source, answer)
+        def tell(findings: Findings) -> None:
+            with suppress(RuntimeError):  # the connection has ended
+                loop.call_soon_threadsafe(self.tell, text, findings)
+
+        def tell_and_compute(findings: Findings) -> None:
+            tell(findings)
+            if not findings.faults and not findings.reason and self.texts.get(uri) is text:
+                self.computer.ask(uri, path, text.source, tell)
+
+        self.reader.ask(uri, path, text.source, tell_and_compute)
 
     def tell(self, text: Text, findings: Findings) -> None:
         """Show faults and warnings, unless the text has changed meanwhile."""
@@ -224,7 +234,8 @@ def serve(table: Callable[[], GateTable], version: str) -> None:
     try:
         server.start_io(*_streams())
     finally:
-        server.worker.close()
+        server.reader.close()
+        server.computer.close()
 
 
 def _streams() -> tuple[BinaryIO, BinaryIO]:

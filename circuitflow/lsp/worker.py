@@ -1,4 +1,4 @@
-"""A process of its own that looks at documents, so that none of them can block or crash the server."""
+"""A process of its own that reads or computes documents, so that none of them can block or crash the server."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from threading import Condition, Thread
 
 from circuitflow.errors import Fault
 from circuitflow.gates import GATES, GateTable
-from circuitflow.lsp.findings import Findings, look
+from circuitflow.lsp.findings import Findings
 
 PATIENCE = 20.0
 """Seconds that one document may take. Then the process is stopped, and the document has no values."""
@@ -22,6 +22,7 @@ MEMORY = 2**32
 _SMALLEST = '{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 1}], "outputs": ["x"]}'
 
 Answer = Callable[[Findings], None]
+Work = Callable[[str | None, str, GateTable], Findings]
 
 
 def builtin_gates() -> GateTable:
@@ -30,38 +31,42 @@ def builtin_gates() -> GateTable:
 
 
 class Worker:
-    """Looks at one document after the other. Of one that changes meanwhile only the latest text is read."""
+    """Looks at one document after the other. Of one that changes meanwhile only the latest text is looked at."""
 
-    def __init__(self, table: Callable[[], GateTable] = builtin_gates, *, patience: float = PATIENCE) -> None:
+    def __init__(self, work: Work, table: Callable[[], GateTable] = builtin_gates, *,
+                 patience: float = PATIENCE) -> None:
         """A worker whose process starts now.
 
         Args:
-            table: gives the gate table; the process imports it by its name and calls it.
+            work: looks at a document; the process imports it by its name.
+            table: gives the gate table, likewise.
             patience: in seconds.
         """
-        self.patience, self._table = patience, table
+        self.patience, self._work, self._table = patience, work, table
         self._pending: dict[str, tuple[str | None, str, Answer]] = {}
         self._changed = Condition()
         self._is_closed = False
         self._process: multiprocessing.process.BaseProcess | None = None
         self._connection: Connection | None = None
-        self._thread = Thread(target=self._work, name="findings", daemon=True)
+        self._thread = Thread(target=self._run, name="findings", daemon=True)
         self._thread.start()
 
     def ask(self, uri: str, path: str | None, text: str, answer: Answer) -> None:
-        """Look at a document soon. `answer` is called from another thread, first with the faults, then with values."""
+        """Look at a document soon. `answer` is called from another thread."""
         with self._changed:
             self._pending[uri] = path, text, answer
             self._changed.notify()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, whatever it does."""
         with self._changed:
             self._is_closed = True
             self._changed.notify()
+        if (process := self._process) is not None:
+            process.kill()
         self._thread.join()
 
-    def _work(self) -> None:
+    def _run(self) -> None:
         with suppress(EOFError, OSError):  # the first document tells
             self._start()
         while True:
@@ -71,30 +76,31 @@ class Worker:
                     break
                 uri = next(iter(self._pending))
                 path, text, answer = self._pending.pop(uri)
-            if message := self._look(path, text, answer):
-                self._stop()
-                answer(Findings(warnings=(Fault(message),), reason=message))
+            findings = self._look(path, text)
+            if not self._is_closed:
+                answer(findings)
         self._stop()
 
-    def _look(self, path: str | None, text: str, answer: Answer) -> str:
-        """Pass on the findings as they come; returns why there are none, and "" where there are."""
+    def _look(self, path: str | None, text: str) -> Findings:
+        """What the process finds, or why it finds nothing: then it is stopped."""
         try:
             connection = self._connection or self._start()
             connection.send((path, text))
-            while connection.poll(self.patience):
-                findings = connection.recv()
-                if findings is None:
-                    return ""
-                answer(findings)
+            if not self._is_closed and connection.poll(self.patience):
+                findings: Findings = connection.recv()
+                return findings
+            message = f"the document takes more than {self.patience:g} seconds; `circuitflow run` has no such limit"
         except (EOFError, OSError):
-            return "the process that reads the document ended; it may take too much memory"
-        return f"the document takes more than {self.patience:g} seconds; `circuitflow run` has no such limit"
+            message = "the process that reads the document ended; it may take too much memory"
+        self._stop()
+        return Findings(warnings=(Fault(message),), reason=message)
 
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_serve, args=(other, self._table), name="findings", daemon=True)
-        self._process.start()
+        process = context.Process(target=_serve, args=(other, self._work, self._table), name="findings", daemon=True)
+        process.start()
+        self._process = process
         other.close()
         self._connection.recv()  # it is ready: only documents are timed
         return self._connection
@@ -106,20 +112,18 @@ class Worker:
         self._process = self._connection = None
 
 
-def _serve(connection: Connection, table: Callable[[], GateTable]) -> None:
+def _serve(connection: Connection, work: Work, table: Callable[[], GateTable]) -> None:
     """Answer documents until the other side is gone."""
     for stream in (0, 1):  # they are the editor's
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
     _limit_memory()
     gates = table()
-    list(look(None, _SMALLEST))  # so that the first document need not wait for what is imported when it is used
+    work(None, _SMALLEST, gates)  # so that the first document need not wait for what is imported when it is used
     try:
         connection.send(None)
         while True:
             path, text = connection.recv()
-            for findings in look(path, text, gates):
-                connection.send(findings)
-            connection.send(None)
+            connection.send(work(path, text, gates))
     except (EOFError, OSError, KeyboardInterrupt):
         return
 

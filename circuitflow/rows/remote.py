@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
@@ -29,8 +29,11 @@ from circuitflow.text import own_version, printable, short
 LEAST, EACH = 256, 4
 """Tasks that the scheduler has at a time: the least, and for each thread of the workers that are there at first."""
 
-SPAN = 2**22
+SPAN = 2**26
 """The most rows that a span is made to have; one without stretches may have more."""
+
+FILES = 64
+"""The most files whose rows one task counts: a task costs the scheduler more than a file costs a worker."""
 
 
 class Job(NamedTuple):
@@ -146,20 +149,29 @@ class Remote:
                     done.update(new)
                 if not futures:
                     break
-                number = next(done).key[1]
-                if (future := futures.pop(number, None)) is None:  # it was given up
-                    continue
-                outcome = _outcome(future, places[number], self._remedy)
-                if isinstance(outcome, _Answer):
-                    yield number, outcome.value
-                    continue
-                errors[number], waiting = outcome, iter(())
-                self._client.cancel([futures.pop(i) for i in list(futures) if i > number])
+                ended = [number for future in done.next_batch() if (number := future.key[1]) in futures]
+                outcomes = self._outcomes([futures[i] for i in ended], [places[i] for i in ended])
+                for number, outcome in zip(ended, outcomes, strict=True):
+                    if futures.pop(number, None) is None:  # it was given up
+                        continue
+                    if isinstance(outcome, _Answer):
+                        yield number, outcome.value
+                        continue
+                    errors[number], waiting = outcome, iter(())
+                    self._client.cancel([futures.pop(i) for i in list(futures) if i > number])
             if errors:
                 raise errors[min(errors)]
         finally:
             if self._client.status == "running":
                 self._client.cancel([*futures.values()])
+
+    def _outcomes(self, futures: Sequence[Any], places: Sequence[str]) -> list[_Answer | Exception]:
+        """See `_outcome`. Answers come in one message, unless a task has none: a message for each is slow."""
+        try:
+            answers: list[_Answer | Exception] = self._client.gather(futures)
+        except Exception:
+            return [_outcome(future, place, self._remedy) for future, place in zip(futures, places, strict=True)]
+        return answers
 
     def in_order(self, work: Callable[..., Any], items: Sequence[Any], places: Sequence[str],
                  *arguments: Any) -> Iterator[Any]:
@@ -181,7 +193,10 @@ class Remote:
         Raises:
             CircuitflowError: a file cannot be read, or see `ask`.
         """
-        stretches = [*self.in_order(_stretches, parts, [part.shown for part in parts], limits)]
+        most = min(max(len(parts) // (EACH * self.threads), 1), FILES)
+        groups = [parts[i : i + most] for i in range(0, len(parts), most)]
+        places = [f"{group[0].shown}{' and others' * (len(group) > 1)}" for group in groups]
+        stretches = [*chain.from_iterable(self.in_order(_stretches, groups, places, limits))]
         return [*spans(parts, stretches, block, min(sum(map(sum, stretches)) // (EACH * self.threads), SPAN))]
 
 
@@ -253,7 +268,10 @@ def _one_thread() -> bool:
     return True
 
 
-def _stretches(question: Any, part: Part, limits: Limits) -> list[int]:
-    """The numbers of rows of the stretches of a file."""
-    with refuse_damage(part.shown), ExitStack() as stack:
-        return open_parts([part._replace(keys={})], limits, stack).stretches()
+def _stretches(question: Any, parts: Sequence[Part], limits: Limits) -> list[list[int]]:
+    """The numbers of rows of the stretches of each file."""
+    found = []
+    for part in parts:
+        with refuse_damage(part.shown), ExitStack() as stack:
+            found.append(open_parts([part._replace(keys={})], limits, stack).stretches())
+    return found

@@ -9,7 +9,7 @@ from lsprotocol import types
 import circuitflow as cf
 from circuitflow.lsp.completion import complete
 from circuitflow.lsp.editing import corrections, formatted, hints
-from circuitflow.lsp.findings import Findings, look
+from circuitflow.lsp.findings import Findings, compute, read
 from circuitflow.lsp.hover import code, hover
 from circuitflow.lsp.text import Text
 from circuitflow.text import nearest, suggestion_in
@@ -61,6 +61,9 @@ def words(source, folder=None):
     (START + NODES + '], "fit": {"reduction": "|', {"mean", "sum"}, {"x"}),
     (START + NODES + '], "layout": {"|', {"x", "w"}, {"u"}),
     ('{"circuitflow": "|"}', {"1.0", "1.1"}, {"x"}),
+    ('{"nodes": [], "nodes": [{"gate": "softmax", |}]}', {"axis", "inputs"}, {"nodes"}),
+    ('{"nodes": 1, "nodes": [{"gate": "pow", "inputs": {"|"}}]}', {"x", "y"}, {"axis"}),
+    ('{"nodes": [], "nodes": [{"gate": "parameter", "value": {"random": "normal", |}}]}', {"std"}, {"low"}),
     ("|", set(), {"nodes"}),
 ])
 def test_the_words_of_a_place(source, some, none):
@@ -88,7 +91,11 @@ def test_the_files_of_the_folder_are_offered(tmp_path):
 
 def found(source, folder=None):
     """All that is known of a text."""
-    return list(look(str(folder / "c.json") if folder else None, source))[-1]
+    path = str(folder / "c.json") if folder else None
+    findings, first = compute(path, source), read(path, source)
+    assert first.faults == findings.faults
+    assert set(first.warnings) <= set(findings.warnings)
+    return findings
 
 
 def shown(source, word, findings=None):
@@ -110,6 +117,7 @@ def test_what_is_shown_beside_a_word():
     assert shown(source, '"gate"').startswith("**gate**")
     assert shown(source, '"description"').startswith("**description**")
     assert shown(source, "{") is None
+    assert shown('{"nodes": [], "nodes": [{"id": "x"}]}', '"id"').startswith("**id**")
     empty = source.replace('"value": 3', '"shape": []')
     assert "no value: `input 'x' has no value`" in shown(empty, '"sigy"', found(empty))
 

@@ -5,12 +5,14 @@ import json
 import random
 import sys
 import threading
+import time
 
 import pytest
 from lsprotocol import types
 from pygls.lsp.client import LanguageClient
 
 import circuitflow as cf
+from circuitflow.lsp.findings import compute
 from circuitflow.lsp.worker import Worker
 from support.suite import FILES, GUARD, ROOT
 
@@ -250,21 +252,20 @@ def test_a_table_of_ones_own(tmp_path, monkeypatch):
 
 @pytest.fixture
 def ask():
-    """A function that has a worker read a text, and gives what it answers at last."""
+    """A function that has a worker compute a text, and gives the answer."""
     workers = []
 
     def answers(source, **ways):
-        worker = Worker(**ways)
+        worker = Worker(compute, **ways)
         workers.append(worker)
         return again(worker, source)
 
-    def again(worker, source, is_last=lambda findings: findings.faults or findings.facts or findings.reason):
+    def again(worker, source):
         arrived, last = threading.Event(), []
 
         def answer(findings):
             last.append(findings)
-            if is_last(findings):
-                arrived.set()
+            arrived.set()
         worker.ask("file:///c.json", None, source, answer)
         assert arrived.wait(GUARD)
         return worker, last[-1]
@@ -303,8 +304,45 @@ def test_a_process_that_dies_is_replaced(ask):
     assert {findings.reason for findings in told} <= {"", DEAD}
 
 
+def test_a_worker_that_computes_is_closed_at_once():
+    worker = Worker(compute, patience=GUARD)
+    answered = []
+    worker.ask("file:///c.json", None, ENDLESS, answered.append)
+    while worker._connection is None or worker._pending:
+        time.sleep(0.01)
+    worker.close()  # which does not wait for the guard
+    assert answered == []
+
+
+def test_faults_do_not_wait_for_values(tmp_path):
+    uri = (tmp_path / "c.json").as_uri()
+
+    async def conversation(editor):
+        editor.open(uri, ENDLESS)
+        await editor.wait(lambda: messages(editor, uri) == [])
+        editor.change(uri, ENDLESS.replace('"add"', '"addd"'))
+        await editor.wait(lambda: messages(editor, uri))
+        assert "there is no gate" in messages(editor, uri)[0]  # and not that the values took too long
+        texts = {}
+        for _ in range(50):  # the last is shown, and none beside the text of another version
+            texts[editor.version + 1] = f"gate{editor.version + 1}"
+            editor.change(uri, STAGED.replace('"sigmoid"', f'"{texts[editor.version + 1]}"'))
+            await asyncio.sleep(0)
+            shown = editor.diagnostics[uri]
+            assert all(texts.get(shown.version, "addd") in fault.message for fault in shown.diagnostics)
+        await editor.wait(lambda: editor.diagnostics[uri].version == editor.version)
+        assert len(messages(editor, uri)) == 2
+        editor.change(uri, ENDLESS)
+        editor.text_document_did_close(types.DidCloseTextDocumentParams(types.TextDocumentIdentifier(uri)))
+        other = (tmp_path / "other.json").as_uri()
+        editor.open(other, STAGED.replace('"sigmoid"', '"sigmoidd"'))
+        await editor.wait(lambda: messages(editor, other))
+        assert messages(editor, uri) == []
+    talk(conversation)
+
+
 def test_of_many_texts_only_the_latest_is_read():
-    worker = Worker()
+    worker = Worker(compute)
     answered, done = [], threading.Event()
     for i in range(50):
         source = STAGED.replace('"value": 3', f'"value": {i}')

@@ -17,6 +17,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import circuitflow as cf
+from circuitflow.document.limits import DEFAULT
 from circuitflow.interpreter.passes import untracked
 from circuitflow.interpreter.question import Question
 from circuitflow.rows import parts, remote, summing
@@ -106,6 +107,25 @@ def test_a_folder_is_that_of_one_process(table, client, monkeypatch):
     rows = pa.parquet.read_table(table.folder / "one" / "part-00003.parquet")
     assert rows.column_names == ["id", "f", "dx"]
     assert rows["id"][5].as_py() == "3 5"
+
+
+def double(question, item):
+    return 2 * item
+
+
+def test_many_answers_come_in_one_message(client, monkeypatch):
+    """A message for each would be what a cluster waits for first: see docs/scale.md."""
+    calls, gather = [], client.gather
+    monkeypatch.setattr(client, "gather", lambda futures: calls.append(len(futures)) or gather(futures))
+    with remote.Remote(client, None, "") as asked:
+        answers = asked.ask(double, range(100), [""] * 100)
+        found = [next(answers)]
+        while sum(future.status == "finished" for future in client.futures.values()) < 100:
+            time.sleep(0.01)
+        found += answers
+    assert sorted(found) == [(i, 2 * i) for i in range(100)]
+    assert sum(calls) == 100
+    assert len(calls) < 50
 
 
 @pytest.mark.long
@@ -269,6 +289,20 @@ def test_sums_have_the_same_bits_however_rows_come_in_files(table, sums, sizes):
     for i, end in enumerate(np.cumsum(sizes)):
         table.add(f"{i:02}", x=x[end - sizes[i] : end])
     assert sums() == sums(None) == alone
+
+
+def test_a_task_counts_the_rows_of_several_files(table, client, monkeypatch):
+    table.add(*(f"{i:02}" for i in range(21)))
+    found = find_parts([f"deadly://{table.folder}/rows"])
+    asked = []
+    with remote.Remote(client, None, "") as on_workers:
+        ask = on_workers.ask
+        monkeypatch.setattr(on_workers, "ask", lambda work, items, *more: asked.append([*map(len, items)]) or ask(
+            work, items, *more))
+        monkeypatch.setattr(remote, "EACH", 1)
+        spans = on_workers.spans(found, DEFAULT, 64)
+    assert asked == [[5, 5, 5, 5, 1]]  # on four threads
+    assert sum(span.rows for span in spans) == 21 * 200
 
 
 def test_the_sum_of_no_rows_is_that_of_one_process(table, sums):

@@ -120,3 +120,40 @@ def faulty(kind: str, seed: int) -> Planted:
     after = culprit if KINDS[kind] in ("not finite", "exploding") else network.layers(culprit, 4)
     beside = network.layers(network.source("parameter", network.uniform(-1, 1), "y"), 3)
     return Planted(network.circuit(network.add("add", after, beside)), "x" if kind == "frozen" else culprit)
+
+
+UNITS = ("checkpoint", "if", "scan", "scan of ifs")
+"""Kinds of nodes that run a circuit as a unit."""
+
+
+def within(planted: Planted, unit: str) -> Planted:
+    """A circuit that runs another one as a unit, at each of three positions where that is a scan."""
+    document = json.loads(cf.dumps(planted.circuit))
+    x, = (node for node in document["nodes"] if node["id"] == "x")
+    value = np.asarray(planted.circuit.values["x"])
+    nodes = [{key: node[key] for key in node if key not in ("frozen", "min", "max") or node["gate"] == "clip"}
+             | ({"gate": "constant"} if node["gate"] in ("parameter", "input") else {})
+             for node in document["nodes"] if node is not x]
+    operand = {"id": "x", "gate": "input", "shape": list(value.shape)}
+    circuits = {"inner": {"nodes": [operand, *nodes], "outputs": document["outputs"]},
+                "other": {"nodes": [operand, {"id": document["outputs"][0], "gate": "reduce_sum", "inputs": ["x"]}],
+                          "outputs": document["outputs"]}}
+    choice = {"id": "k", "gate": "if", "then": "inner", "else": "other", "inputs": {"condition": "c", "x": "x"}}
+    condition = {"id": "c", "gate": "constant", "value": True}
+    path = "k/then/" if "if" in unit else "h/"
+    if unit.startswith("scan"):
+        value = np.stack([value] * 3)
+        step = [*nodes] if unit == "scan" else [condition, choice]
+        result = document["outputs"][0] if unit == "scan" else "k"
+        circuits["step"] = {"nodes": [operand, {"id": "s", "gate": "input"}, *step,
+                                      {"id": "n", "gate": "add", "inputs": [result, "s"]}], "outputs": ["n"]}
+        path = "h/" + path.removeprefix("h/")
+        body = [{"id": "zero", "gate": "constant", "value": 0}, {
+            "id": "h", "gate": "scan", "circuit": "step", "carry": {"s": "n"}, "over": ["x"],
+            "inputs": {"x": "x", "s": "zero"}}]
+    else:
+        body = [condition, choice] if unit == "if" else [
+            {"id": "h", "gate": "checkpoint", "circuit": "inner", "inputs": ["x"]}]
+    source = {**x, "value": {"data": value.ravel().tolist(), "shape": list(value.shape)}}
+    return Planted(cf.loads(json.dumps({**document, "circuits": circuits, "nodes": [source, *body],
+                                        "outputs": [body[-1]["id"]]})), path + planted.culprit)
