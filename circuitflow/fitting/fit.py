@@ -66,8 +66,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         validation: in training, the fraction of rows that is held out, or other rows; the best epoch is kept.
         on_nan: "stop" (by default) before a training step that is not finite, "skip" it, or "raise".
         engine: "auto", "interpreter", "staged", "tape" or "jax".
-        device: in training "cpu", "gpu" or a JAX device, or "all", which share the rows of every step; also those of
-            other processes of `jax.distributed` that make the same call.
+        device: in training "cpu", "gpu", a JAX device, or "all", also of other processes, which share every step's rows.
         callback: is told every better point, a `Step`; in training each step and epoch, a `Progress`; True ends it.
         checkpoint: a folder from which the same call goes on if this one is interrupted.
         client: a `distributed.Client` of a Dask cluster, whose workers compute every pass over the rows, which lie in
