@@ -94,6 +94,8 @@ def command(
     on_nan: Annotated[str | None, _one("--on-nan", "NAME", "What happens if a step of a training is not finite: "
                                                            "stop before it (by default), skip it, or raise.")] = None,
     engine: Annotated[str, typer.Option(metavar="NAME", help="auto, interpreter, staged, tape or jax.")] = "auto",
+    device: Annotated[str | None, _one("--device", "NAME", "Of methods by minibatches: cpu, gpu, or all, which share "
+                                                           "the rows of every step.")] = None,
     output: Annotated[str | None, typer.Option("--output", "-o", metavar="FILE", show_default=False,
                                                help="Document to write, with the values found and `fit.result`. "
                                                     f"Parameters of more than {IN_PLACE} elements go into a "
@@ -135,8 +137,8 @@ def command(
     with FitProgress(None if fit is None else fit.max_evaluations) as watch:
         try:
             with client_of(cluster) as client:
-                result = cf.fit(circuit, data or None, engine=engine, callback=watch, on_nan=on_nan,  # type: ignore[arg-type]
-                                checkpoint=checkpoint, client=client)
+                result = cf.fit(circuit, data or None, engine=engine, device=device, callback=watch,
+                                on_nan=on_nan, checkpoint=checkpoint, client=client)  # type: ignore[arg-type]
         except Interruption:
             _write_history(history_file, watch.steps, watch.records, circuit)
             _say_how_to_go_on(watch, circuit, checkpoint)

@@ -20,17 +20,18 @@ class OneDevice:
 
     Attributes:
         count: of how many rows the length of a column is a multiple.
+        device: the device; None for JAX's own choice, or several.
     """
 
     count = 1
 
     def __init__(self, device: Any = None) -> None:
         self._jax: Any = import_module("jax")
-        self._place = device
+        self.device = device
 
     def put(self, array: Any, *, is_column: bool) -> Any:
         """An array on the device; one of JAX stays where it is."""
-        return array if isinstance(array, self._jax.Array) else self._jax.device_put(array, self._place)
+        return array if isinstance(array, self._jax.Array) else self._jax.device_put(array, self.device)
 
     def compiled(self, function: Callable[[Mapping[Any, Any]], Any], columns: Collection[Any]) -> Any:
         """A function of arrays by key, some of them columns, compiled. If there are any, it gives columns alone."""

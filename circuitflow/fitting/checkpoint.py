@@ -45,14 +45,15 @@ LONG = 200
 LARGEST = 2**20
 """The most bytes of a `fit.json`."""
 
-LEFT_OUT = {"circuit", "data", "method", "callback", "checkpoint", "validation", "client"}
-"""What of a request is no option: digests stand for the first two, the name for the method; a cluster
-changes no bit."""
+LEFT_OUT = {"circuit", "data", "method", "callback", "checkpoint", "validation", "client", "device"}
+"""What of a request is no option: digests stand for the first two, the name for the method, words for the device; a
+cluster changes no bit."""
 
 
 @contextmanager
-def checkpoint(request: Request, data: Data, validation: Data | float | None = None) -> Iterator[Path | None]:
-    """The folder of a fit, locked; None where it has none.
+def checkpoint(request: Request, data: Data, validation: Data | float | None = None,
+               device: str | None = None) -> Iterator[Path | None]:
+    """The folder of a fit, locked; None where it has none. What else bits depend on are the arguments of `identity_of`.
 
     Raises:
         InputError: the folder cannot be used, belongs to another fit, or is used by another process.
@@ -73,7 +74,7 @@ def checkpoint(request: Request, data: Data, validation: Data | float | None = N
             raise InputError(f"checkpoint: '{label}' holds '{printable(name, 60)}', which no fit wrote; give a new or "
                              "empty folder")
     with _locked(folder / LOCK, label):
-        identity = _identity(request, data, validation)
+        identity = identity_of(request, data, validation, device)
         names = os.listdir(folder)  # again: another fit may have ended before this one had the lock
         computed = {JOURNAL, STATE}.intersection(names)
         if FIT in names and computed:
@@ -121,10 +122,10 @@ def _locked(path: Path, label: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _identity(request: Request, data: Data, validation: Data | float | None) -> dict[str, str]:
+def identity_of(request: Request, data: Data, validation: Data | float | None, device: str | None) -> dict[str, str]:
     """What must be the same for a fit to be the same, as texts by name."""
     identity = {"document": document_digest(request.circuit), "values": _digest_of_values(request.circuit),
-                "data": data.digest}
+                "data": data.digest, "device": json.dumps(device)}
     identity["validation"] = validation.digest if isinstance(validation, Data) else json.dumps(validation)
     for entry in fields(request):
         if entry.name not in LEFT_OUT:

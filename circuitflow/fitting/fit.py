@@ -34,7 +34,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         max_evaluations: int | None = None, starts: int | None = None, seed: int | None = None,
         batch_size: int | None = None, epochs: int | None = None, schedule: str | Mapping[str, Any] | None = None,
         validation: Any = None, on_nan: Literal["stop", "skip", "raise"] | None = None, engine: str = "auto",
-        callback: Callable[[Any], object] | None = None,
+        device: Any = None, callback: Callable[[Any], object] | None = None,
         checkpoint: str | os.PathLike[str] | None = None, client: Any = None) -> FitResult:
     """Find the parameters of a circuit that make the squares of its residuals, or a loss, smallest.
 
@@ -66,6 +66,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         validation: in training, the fraction of rows that is held out, or other rows; the best epoch is kept.
         on_nan: "stop" (by default) before a training step that is not finite, "skip" it, or "raise".
         engine: "auto", "interpreter", "staged", "tape" or "jax".
+        device: in training "cpu", "gpu", a JAX device, or "all", also of other processes, which share every step's rows.
         callback: is told every better point, a `Step`; in training each step and epoch, a `Progress`; True ends it.
         checkpoint: a folder from which the same call goes on if this one is interrupted.
         client: a `distributed.Client` of a Dask cluster, whose workers compute every pass over the rows, which lie in
@@ -111,7 +112,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         batch_size=stated.batch_size if batch_size is None else batch_size,
         epochs=stated.epochs if epochs is None else epochs,
         schedule={"name": schedule} if isinstance(schedule, str) else schedule, validation=validation, on_nan=on_nan,
-        checkpoint=checkpoint, client=client)
+        device=device, checkpoint=checkpoint, client=client)
     return _WAYS[request.way](request)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from circuitflow.errors import InputError
-from circuitflow.fitting.checkpoint import STATE, checkpoint
+from circuitflow.fitting.checkpoint import STATE, checkpoint, identity_of
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.devices import Devices
 from circuitflow.fitting.findings import of_calls
 from circuitflow.fitting.modes import evaluation
 from circuitflow.fitting.parameters import Parameters
@@ -42,13 +44,16 @@ def fit_training(request: Request) -> FitResult:
     numbers: dict[str, Any] = {"batch_size": request.batch_size, "epochs": request.epochs, "on_nan": request.on_nan,
                                "reduction": request.reduction}
     validation = _validation(request, data, needed)
-    with checkpoint(request, data, validation) as folder:
-        state = None if folder is None else read_state(folder / STATE)
+    devices = Devices(request.device)
+    devices.agree(lambda: identity_of(request, data, validation, devices.words))
+    keeping = request if devices.is_first else replace(request, checkpoint=None)
+    with checkpoint(keeping, data, validation, devices.words) as folder:
+        state = devices.of_first(None if folder is None else read_state(folder / STATE))
         keeper = None if folder is None else partial(write_state, folder / STATE)
         trained = train(circuit, data, parameters, loss, method=request.name, options={
             **(request.options.model_extra or {}), **request.options.model_dump(exclude_unset=True)},
             schedule=request.schedule, seed=request.seed, validation=validation, callback=request.callback, state=state,
-            keeper=keeper, **{name: value for name, value in numbers.items() if value is not None})
+            keeper=keeper, devices=devices, **{name: value for name, value in numbers.items() if value is not None})
     return _result(request, parameters, data, trained)
 
 

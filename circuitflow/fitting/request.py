@@ -29,7 +29,7 @@ TAKEN: Mapping[str, tuple[frozenset[Way], str]] = {
         frozenset({"smooth"}), "a loss and SciPy's methods, such as smooth")),
     **dict.fromkeys(("tolerance", "max_evaluations", "client"), (
         frozenset({"least squares", "smooth"}), "SciPy's methods, such as smooth for a loss")),
-    **dict.fromkeys(("batch_size", "epochs", "schedule", "validation", "on_nan"), (
+    **dict.fromkeys(("batch_size", "epochs", "schedule", "validation", "on_nan", "device"), (
         frozenset({"stochastic"}), "a loss and stochastic methods, such as adam")),
 }
 """For every other key or argument the ways that take it, and what it goes with in words."""
@@ -47,7 +47,7 @@ class Request:
         tolerance, max_evaluations, seed: what SciPy's methods share; all methods take the seed.
         sigma, absolute_sigma: of residuals.
         reduction, likelihood, constraints, starts: of a loss.
-        batch_size, epochs, schedule, validation, on_nan: of stochastic methods.
+        batch_size, epochs, schedule, validation, on_nan, device: of stochastic methods.
         checkpoint: the folder that keeps what was computed.
         client: of a cluster, whose workers compute.
     """
@@ -78,6 +78,7 @@ class Request:
     schedule: Mapping[str, Any] | None
     validation: Any
     on_nan: str | None
+    device: Any
     checkpoint: str | os.PathLike[str] | None
     client: Any
 

@@ -18,6 +18,7 @@ import numpy as np
 from circuitflow.errors import GateError, InputError
 from circuitflow.fitting.batches import Batch, Batches
 from circuitflow.fitting.data import Data
+from circuitflow.fitting.devices import Devices
 from circuitflow.fitting.memory import check_memory
 from circuitflow.fitting.optimisers import Optimiser, load_optax, make_optimiser
 from circuitflow.fitting.parameters import Parameters
@@ -100,7 +101,7 @@ def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, re
           method: str = "adam", options: Mapping[str, Any] | None = None, schedule: Mapping[str, Any] | None = None,
           batch_size: int = 32, epochs: int = 10, seed: int = 0, validation: float | Data | None = None,
           on_nan: str = "stop", callback: Callback | None = None, state: TrainingState | None = None,
-          keeper: Keeper | None = None) -> Trained:
+          keeper: Keeper | None = None, devices: Devices | None = None) -> Trained:
     """Minimise a loss over minibatches.
 
     Args:
@@ -122,6 +123,7 @@ def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, re
         callback: see `Callback`.
         state: where another run was; it goes on from there, to the same bits as if it had not stopped.
         keeper: is given the state every two seconds, at the end, and when the callback raises.
+        devices: where it is computed; by default on one, of JAX's choice.
 
     Raises:
         InputError: an option does not fit.
@@ -143,7 +145,8 @@ def train(circuit: Circuit, data: Data, parameters: Parameters, loss: str, *, re
     optimiser = make_optimiser(method, options, schedule, seed)
     training = Training(Objective(circuit, loss, reduction, parameters, data, seed), optimiser,
                         Batches(data, batch_size, seed, fraction), on_nan=on_nan, patience=patience, epochs=epochs,
-                        validation=Batches(validation, batch_size, seed) if isinstance(validation, Data) else None)
+                        validation=Batches(validation, batch_size, seed) if isinstance(validation, Data) else None,
+                        devices=devices)
     return training.run(state, callback, keeper)
 
 
@@ -151,26 +154,33 @@ class Training:
     """A run, compiled: from a state to a later one."""
 
     def __init__(self, objective: Objective, optimiser: Optimiser, batches: Batches, *, epochs: int, on_nan: str,
-                 patience: int | None, validation: Batches | None = None) -> None:
+                 patience: int | None, validation: Batches | None = None, devices: Devices | None = None) -> None:
         import jax
 
         self._jax, self._objective, self._optimiser, self._batches = jax, objective, optimiser, batches
         self._epochs, self._on_nan, self._patience = epochs, on_nan, patience
         self._validation = validation or (batches if batches.holds_out else None)
+        self._devices = devices = devices or Devices()
         step, evaluate = make_step(objective, optimiser, skips=on_nan == "skip"), objective.evaluate()
 
+        def step_of(state: State, held: Any, columns: Any) -> Any:
+            return step(state, held, devices.shared(columns))
+
         def step_from(state: State, held: Any, table: Any, rows: Any) -> Any:
-            return step(state, held, _rows_of(table, rows))
+            return step_of(state, held, _rows_of(table, rows))
+
+        def evaluate_of(parameters: Any, running: Any, held: Any, columns: Any) -> Any:
+            return evaluate(parameters, running, held, devices.shared(columns))
 
         def evaluate_from(parameters: Any, running: Any, held: Any, table: Any, rows: Any) -> Any:
-            return evaluate(parameters, running, held, _rows_of(table, rows))
+            return evaluate_of(parameters, running, held, _rows_of(table, rows))
 
         with jax.enable_x64(True):
-            self._held = jax.device_put(dict(objective.fixed))
-            self._tables = {id(source): None if source.table is None else jax.device_put(source.table)
+            self._held = jax.tree.map(devices.put, dict(objective.fixed))
+            self._tables = {id(source): jax.tree.map(devices.put, source.table)
                             for source in (batches, self._validation) if source is not None}
-            self._step, self._step_from = (jax.jit(f, donate_argnums=0) for f in (step, step_from))
-            self._evaluate, self._evaluate_from = jax.jit(evaluate), jax.jit(evaluate_from)
+            self._step, self._step_from = (devices.compiled(f, donate_argnums=0) for f in (step_of, step_from))
+            self._evaluate, self._evaluate_from = (devices.compiled(f) for f in (evaluate_of, evaluate_from))
 
     def begin(self) -> TrainingState:
         """The state before the first step."""
@@ -227,15 +237,12 @@ class Training:
 
     def to_device(self, state: TrainingState) -> State:
         """The state of a step."""
-        jnp = self._jax.numpy
-        start = self._objective.start()
+        start, put = self._objective.start(), self._devices.put
         inner = self._jax.eval_shape(self._optimiser.transformation.init, start["parameters"])
         average = start["parameters"] if self._optimiser.average is not None else {}
-        return {"parameters": restored(start["parameters"], "parameters", state.arrays),
-                "running": restored(start["running"], "running", state.arrays),
-                "average": restored(average, "average", state.arrays),
-                "optimiser": restored(inner, "optimiser", state.arrays),
-                "step": jnp.array(state.step, jnp.int64), "failed": jnp.array(-1, jnp.int64)}
+        parts = {**start, "average": average, "optimiser": inner}
+        return {**{name: restored(part, name, state.arrays, put) for name, part in parts.items()},
+                "step": put(np.array(state.step, np.int64)), "failed": put(np.array(-1, np.int64))}
 
     def step(self, state: State, batch: Batch) -> tuple[State, Any]:
         """One step; the state that goes in is gone."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,8 +71,8 @@ def flattened(tree: Any, name: str) -> dict[str, Any]:
     return {_named(path, name): _copied(leaf) for path, leaf in leaves}
 
 
-def restored(template: Any, name: str, arrays: Mapping[str, Any]) -> Any:
-    """Arrays on the device, in the containers of a template, by the names that `flattened` gives.
+def restored(template: Any, name: str, arrays: Mapping[str, Any], put: Callable[[Any], Any]) -> Any:
+    """Arrays that are put on devices, in the containers of a template, by the names that `flattened` gives.
 
     Raises:
         InputError: an array is missing, or has another shape or dtype.
@@ -89,7 +89,7 @@ def restored(template: Any, name: str, arrays: Mapping[str, Any]) -> Any:
             shown = "missing" if array is None else f"{array.dtype} {array.shape}"
             raise InputError(f"state of a run: '{printable(key, 100)}' is {shown}; expected {expected.dtype} "
                              f"{expected.shape}; it belongs to another circuit or method")
-        leaf = jax.numpy.array(array)
+        leaf = put(jax.numpy.array(array))
         leaves.append(jax.random.wrap_key_data(leaf) if is_key else leaf)
     return jax.tree_util.tree_unflatten(structure, leaves)
 

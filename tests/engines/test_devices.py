@@ -1,4 +1,4 @@
-"""Rows that all devices share: every row is what one device gives. A process of its own has several devices."""
+"""Rows that all devices share: every row is what one device gives, and so is training."""
 
 from __future__ import annotations
 
@@ -73,6 +73,73 @@ value, gradients = cf.Executor(cf.load(sys.argv[3])).vmap(engine="jax", device="
 print(json.dumps([np.asarray(value).tolist(), np.asarray(gradients["x"]).tolist()]))
 """
 
+TRAINED = BEGIN + """
+def net(named):
+    batch, last = (["N"], "n.y") if named else ([], "d")
+    statistics = [{"id": name, "gate": "constant", "value": [value] * 4}
+                  for name, value in (("scale", 1), ("bias", 0), ("mean", 0), ("variance", 1))]
+    normalised = [*statistics, {"id": "n", "gate": "batch_normalization", "training_mode": True,
+                                "inputs": ["d", "scale", "bias", "mean", "variance"]}]
+    return cf.loads(json.dumps({"circuitflow": "1.1", "outputs": ["l", "u"], "nodes": [
+        {"id": "x", "gate": "input", "shape": [*batch, 3]}, {"id": "y", "gate": "input", "shape": batch},
+        {"id": "W", "gate": "parameter", "value": {"random": "normal", "shape": [3, 4], "seed": 1}},
+        {"id": "v", "gate": "parameter", "value": {"random": "normal", "shape": [4], "seed": 2}},
+        {"id": "p", "gate": "matmul", "inputs": ["x", "W"]},
+        {"id": "seed", "gate": "constant", "value": 7, "dtype": "int64"},
+        {"id": "d", "gate": "dropout", "inputs": ["p", "seed"], "ratio": 0.5}, *(normalised if named else []),
+        {"id": "f", "gate": "matmul", "inputs": [last, "v"]}, {"id": "r", "gate": "sub", "inputs": ["f", "y"]},
+        {"id": "u", "gate": "div", "inputs": ["r", "y"]}, {"id": "l", "gate": "square", "inputs": ["u"]}]}))
+
+x = np.random.RandomState(0).standard_normal((14, 3))
+data = {"x": x, "y": 1 + x[:, 0] ** 2}
+
+def fit(circuit, data=data, **options):
+    return cf.fit(circuit, data, loss="l", batch_size=7, epochs=3, method={"name": "sgd", "learning_rate": 1e-3},
+                  **options)
+
+def told(found):
+    return {name: np.asarray(x).tolist() for name, x in {**found.values, **found.metrics}.items()}
+"""
+
+SHARED = TRAINED + """
+from circuitflow.fitting.devices import Devices
+
+everywhere = Devices("all")
+total = everywhere.compiled(lambda columns: everywhere.shared(columns)["x"].sum())
+assert "all-reduce" in total.lower({"x": np.zeros(7)}).compile().as_text()
+for named in (False, True):
+    circuit, steps, ends = net(named), {"cpu": [], "all": []}, {}
+    for device, numbers in steps.items():
+        ends[device] = told(fit(circuit, device=device, callback=lambda progress: numbers.extend(
+            [progress.loss, progress.gradient_norm, *progress.metrics.values()])))
+    np.testing.assert_allclose(steps["all"], steps["cpu"], rtol=1e-12)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-11, atol=1e-13), ends["all"], ends["cpu"])
+    print(len(steps["all"]), sorted(ends["all"]))
+"""
+
+PARTS = TRAINED + """
+address, number, folder = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+jax.distributed.initialize(address, 2, number)
+circuit = cf.new("l = (y - w * tanh(v * x))**2", {"w": 0.5, "v": 0.3, "x": 0.0, "y": 0.0}, parameters=["w", "v"])
+data["x"] = x[:, 0]
+try:
+    fit(circuit, {**data, "y": data["y"] + number}, device="all")
+except cf.InputError as error:
+    print(error)
+
+def stop(progress):
+    if progress.step == 3:
+        raise KeyboardInterrupt
+
+try:
+    fit(circuit, device="all", checkpoint=folder, callback=stop)
+except KeyboardInterrupt:
+    pass
+steps = []
+found = fit(circuit, device="all", checkpoint=folder, callback=lambda progress: steps.append(progress.step))
+print(json.dumps([steps[0], told(found), told(fit(circuit, device="all"))]))
+"""
+
 
 def start(script, *arguments):
     return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], text=True, stdout=subprocess.PIPE,
@@ -99,17 +166,38 @@ def test_what_is_wrong_in_a_row_or_the_same_in_all():
         "node 'n': gather: index 7 is out of range for axis 0 of size 2"]
 
 
-def test_processes_have_rows_of_their_own():
+def outputs_of_two(script, argument):
+    """What two processes of `jax.distributed` print."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
+    return [output(process) for process in [start(script, address, number, argument) for number in range(2)]]
+
+
+def test_processes_have_rows_of_their_own():
     file = ROOT / "circuits/staged.json"
-    processes = [start(PROCESS, address, number, file) for number in range(2)]
-    for number, process in enumerate(processes):
-        value, gradient = json.loads(output(process).splitlines()[-1])  # JAX tells of its connections before
+    for number, out in enumerate(outputs_of_two(PROCESS, file)):
+        value, gradient = json.loads(out.splitlines()[-1])  # JAX tells of its connections before
         expected, gradients = cf.Executor(cf.load(file)).vmap(engine="jax")(x=np.arange(5.0) + 10 * number)
         np.testing.assert_allclose(value, expected, rtol=1e-12)
         np.testing.assert_allclose(gradient, gradients["x"], rtol=1e-12)
+
+
+def test_training_shares_the_rows_of_every_step():
+    pytest.importorskip("optax")
+    assert output(start(SHARED)).splitlines() == ["24 ['W', 'loss', 'u', 'v']",
+                                                  "24 ['W', 'loss', 'mean', 'u', 'v', 'variance']"]
+
+
+def test_processes_train_together_and_go_on_from_the_state_of_the_first(tmp_path):
+    pytest.importorskip("optax")
+    results = []
+    for out in outputs_of_two(PARTS, tmp_path):
+        assert "the processes of jax.distributed do not fit the same: 'data' differ; give every process the same" in out
+        first, resumed, undisturbed = json.loads(out.splitlines()[-1])
+        assert (first, resumed) == (4, undisturbed)
+        results.append(resumed)
+    assert results[0] == results[1]
 
 
 def test_one_call_has_no_rows_to_share():

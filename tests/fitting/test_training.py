@@ -60,13 +60,13 @@ def test_every_entry_of_the_document_counts_and_an_argument_more(monkeypatch):
     found, plain = cf.fit(circuit, data), circuit_of()
     stated = {name: FIT[name] for name in ("reduction", "seed", "batch_size", "epochs", "schedule")}
     stated |= {"validation": 0.2, "method": "adam", "options": {"average": 0.9, "patience": 3}}
-    assert told[0] == {**stated, "callback": None, "state": None, "keeper": None}
+    assert told[0] == {**stated, "callback": None, "state": None, "keeper": None, "devices": told[0]["devices"]}
     expected = train(plain, Data.of(plain, data), Parameters.of(plain, ["l"]), "l", **stated)
     assert found.values["W"].tobytes() == expected.values["W"].tobytes()
     others = {"seed": 4, "batch_size": 20, "epochs": 1, "validation": 0.4, "reduction": "sum", "on_nan": "skip"}
     cf.fit(circuit, data, **others, schedule={"name": "constant_schedule", "value": 0.01}, method="sgd")
     assert told[1] == {**others, "schedule": {"name": "constant_schedule", "value": 0.01}, "method": "sgd",
-                       "options": {}, "callback": None, "state": None, "keeper": None}
+                       "options": {}, "callback": None, "state": None, "keeper": None, "devices": told[1]["devices"]}
 
 
 def test_a_result_has_the_best_values_with_their_loss_and_metrics():
@@ -214,6 +214,9 @@ def test_steps_that_were_left_out_and_a_validation_loss_that_rose():
     ({"validation": {"t": [1.0], "y": 2.0}}, "validation: there are no columns for 'y'; expected those of the data"),
     ({"validation": {"t": [1.0], "y": [2.0], "scale": 3.0}}, "validation: input 'scale' has another value than in"),
     ({"batch_size": 0}, "batch_size is 0; expected a whole number, 1 or more"),
+    ({"device": "abacus"}, "there is no device 'abacus' for the engine jax; there is "),
+    ({"device": "all", "method": "smooth"}, "fit: 'device' goes with a loss and stochastic methods, such as adam; the "
+                                            "method is smooth, for a loss; leave 'device' out, or take another"),
     ({"on_nan": "skp"}, "fit: on_nan is \"skp\"; expected one of 'stop', 'skip', 'raise'"),
 ])
 def test_what_does_not_fit_is_refused_in_words(options, message):
