@@ -42,8 +42,7 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
 
     Args:
         circuit: of one row, or of a batch, whose inputs have a named dimension in front. Other inputs keep their value.
-        data: columns by name, each an array or one value for all rows; a table of pyarrow, pandas or polars; a list of
-            them; a function that gives an iterator over them, for each pass; or the path of a table.
+        data: arrays by column; a table; a list of these, or a function that iterates anew over them; or a path.
         residuals: a reference, by default the only output.
         loss: instead, a scalar of every row, or of the batch.
         reduction: "mean" (by default) or "sum" of the loss over rows.
@@ -66,15 +65,13 @@ def fit(circuit: Circuit, data: Any = None, *, residuals: str | None = None,
         validation: in training, the fraction of rows that is held out, or other rows; the best epoch is kept.
         on_nan: "stop" (by default) before a training step that is not finite, "skip" it, or "raise".
         engine: "auto", "interpreter", "staged", "tape" or "jax".
-        device: in training "cpu", "gpu", a JAX device, or "all", also of other processes, which share every step's rows.
+        device: in training "cpu", "gpu", a JAX device, or "all", which share the rows of every step.
         callback: is told every better point, a `Step`; in training each step and epoch, a `Progress`; True ends it.
         checkpoint: a folder from which the same call goes on if this one is interrupted.
-        client: a `distributed.Client` of a Dask cluster, whose workers compute every pass over the rows, which lie in
-            files: methods that use all rows at once, to the bits of one process. Constraints are computed here.
+        client: a `distributed.Client`, on whose workers a fit that does not train computes, of rows in files.
 
     Raises:
-        InputError: an argument, the data or the circuit do not fit together; the message says what to change.
-        GateError: a gate could not be applied.
+        InputError, GateError: arguments, data and circuit do not fit together; the message says what to change.
     """
     circuit = as_before(circuit)
     stated = circuit.document.fit or Fit()

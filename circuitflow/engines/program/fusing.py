@@ -61,10 +61,10 @@ OWN = (select, product)
 
 
 def branch_free(program: Program, least: int) -> Program:
-    """The program with `maximum` and `select` for `where`, and `product` for the three lines that it stands for.
+    """The program with `select` for `where`, and `product` for the three lines that it stands for.
 
-    Where a result has fewer elements than `least`, a plain `where` is as fast as `select`. `maximum(x, 0)` keeps a NaN
-    as `where(x <= 0, 0, x)` does; only the sign of a zero may differ.
+    Where a result has fewer elements than `least`, a plain `where` is as fast. `maximum(x, 0)` is not
+    `where(x <= 0, 0, x)`: NumPy gives -0 at -0 in some dtypes and on some processors.
     """
     line_of = {id(result): line for line in program.lines for result in line.results}
     uses = program.uses()
@@ -75,15 +75,9 @@ def branch_free(program: Program, least: int) -> Program:
 
     def without(line: Line) -> Line:
         result = line.results[0]
-        if line.function is not np.where or result.shape == ():
+        if line.function is not np.where or not _is_large(result.shape, least):
             return line
         condition, x, y = line.operands
-        below = line_of.get(id(condition))
-        if (is_zero(x) and below is not None and below.function is np.less_equal and below.operands[0] is y
-                and is_zero(below.operands[1]) and y.shape == result.shape and y.dtype == result.dtype):
-            return line._replace(function=np.maximum, operands=(y, x))
-        if not _is_large(result.shape, least):
-            return line
         test, times = alone(condition, np.equal), alone(y, np.multiply)
         if is_zero(x) and test and times and is_zero(test.operands[1]) and times.results[0].dtype == result.dtype:
             for pair in (times.operands, times.operands[::-1]):
