@@ -14,6 +14,7 @@ from circuitflow.fitting.data import Data
 from circuitflow.fitting.devices import Devices
 from circuitflow.fitting.findings import of_calls
 from circuitflow.fitting.modes import evaluation
+from circuitflow.fitting.optimisers import load_optax
 from circuitflow.fitting.parameters import Parameters
 from circuitflow.fitting.problem import find_type
 from circuitflow.fitting.request import Request
@@ -33,6 +34,7 @@ def fit_training(request: Request) -> FitResult:
         MissingExtraError: the extra `train` is not installed.
     """
     circuit, loss = request.circuit, request.reference
+    load_optax()  # and JAX, before the data are read
     find_type(circuit, loss, "loss")
     if request.engine not in ("auto", "jax"):
         raise InputError(f"the method {request.name} runs on the engine jax, and engine is {short(request.engine)}; "

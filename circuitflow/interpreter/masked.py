@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from circuitflow.gates import GATES, Gate
@@ -23,18 +23,19 @@ class Masked:
     Attributes:
         op: the vocabulary over what the gradient is.
         value: the gradient.
+        keeps: a truth value, where a run decides whether zeros are kept; None where they are.
     """
 
-    __slots__ = ("op", "value")
+    __slots__ = ("keeps", "op", "value")
     __array_ufunc__ = None  # so that an array of NumPy on the left leaves an operator to this class
 
-    def __init__(self, op: Any, value: Any) -> None:
-        self.op, self.value = op, value
+    def __init__(self, op: Any, value: Any, keeps: Any = None) -> None:
+        self.op, self.value, self.keeps = op, value, keeps
 
     shape, ndim, dtype = (property(operator.attrgetter(f"value.{name}")) for name in ("shape", "ndim", "dtype"))
 
-    def _like(self, value: Any) -> Masked:
-        return Masked(self.op, value)
+    def _like(self, value: Any, *others: Any) -> Masked:
+        return Masked(self.op, value, _keeps([self, *others]))
 
     def __getitem__(self, key: Any) -> Masked:
         return self._like(self.value[key])
@@ -46,13 +47,13 @@ class Masked:
         return self._like(abs(self.value))
 
     def __add__(self, other: Any) -> Masked:
-        return self._like(self.value + plain(other))
+        return self._like(self.value + plain(other), other)
 
     def __radd__(self, other: Any) -> Masked:
         return self._like(other + self.value)
 
     def __sub__(self, other: Any) -> Masked:
-        return self._like(self.value - plain(other))
+        return self._like(self.value - plain(other), other)
 
     def __rsub__(self, other: Any) -> Masked:
         return self._like(other - self.value)
@@ -87,9 +88,14 @@ def plain(x: Any) -> Any:
     return x.value if isinstance(x, Masked) else x
 
 
-def mark(op: Any, g: Any) -> Any:
+def _keeps(operands: Iterable[Any]) -> Any:
+    """What decides whether the zeros of operands are kept, of which one or more are marked; None where they are."""
+    return functools.reduce(lambda x, y: x if y is x else None, (x.keeps for x in operands if isinstance(x, Masked)))
+
+
+def mark(op: Any, g: Any, keeps: Any = None) -> Any:
     """A gradient with the mark; None where there is none."""
-    return g if g is None or isinstance(g, Masked) else Masked(op, g)
+    return g if g is None or (isinstance(g, Masked) and g.keeps is keeps) else Masked(op, plain(g), keeps)
 
 
 def may_mask(network: Any) -> bool:
@@ -118,9 +124,14 @@ class MaskedVocabulary:
         at = next((i for i, x in enumerate(operands) if isinstance(x, Masked)), None)
         if at is None:
             return function(*operands, **attributes)
-        product, numbers = GATES[name].facets.product, map(plain, operands)
-        result = function(*numbers, **attributes) if product is None else product(self._op, at, *numbers, **attributes)
-        return tuple(Masked(self._op, x) for x in result) if isinstance(result, tuple) else Masked(self._op, result)
+        product, numbers, keeps = GATES[name].facets.product, [*map(plain, operands)], _keeps(operands)
+        if product is None or keeps is not None:
+            result = function(*numbers, **attributes)
+        if product is not None:
+            kept = product(self._op, at, *numbers, **attributes)
+            result = kept if keeps is None else self._op.where(keeps, kept, result)
+        return (tuple(Masked(self._op, x, keeps) for x in result) if isinstance(result, tuple) else
+                Masked(self._op, result, keeps))
 
 
 def unmasked(op: Any) -> Any:
@@ -140,6 +151,11 @@ def contributions_of(kind: str, gate: Gate, op: Any, g: Any, out: Any, operands:
         return gate.contributions(op, g, out, operands, receivers, attributes)
     upstream = tuple(map(plain, g)) if isinstance(g, tuple) else plain(g)
     contributions = gate.contributions(op, upstream, out, operands, receivers, attributes)
-    by_element = not isinstance(g, tuple)
-    return [x if x is None else Masked(op, keep_zeros(op, upstream, x) if by_element and x.shape == g.shape else x)
-            for x in contributions]
+    keeps = _keeps(g if isinstance(g, tuple) else [g])
+
+    def kept(x: Any) -> Any:
+        if isinstance(g, tuple) or x.shape != g.shape:
+            return x
+        zeros = keep_zeros(op, upstream, x)
+        return zeros if keeps is None else op.where(keeps, zeros, x)
+    return [x if x is None else Masked(op, kept(x), keeps) for x in contributions]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from circuitflow.errors import CircuitflowError, GateError, InputError
@@ -99,9 +99,13 @@ def reverse_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int
     return [*map(plain, gradients)], contributions
 
 
-def marked_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int, Any],
-                 track: Track = untracked, watch: Watch | None = None) -> tuple[list[Any], list[Contribution]]:
-    """A reverse sweep that leaves the marks of `Masked` on gradients, and none where none arrived; see there."""
+def marked_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int, Any], track: Track = untracked,
+                 watch: Watch | None = None, plain_nodes: Collection[str] = ()
+                 ) -> tuple[list[Any], list[Contribution]]:
+    """A reverse sweep that leaves the marks of `Masked` on gradients, and none where none arrived; see there.
+
+    Nodes in `plain_nodes` do not mark.
+    """
     gradients: list[Any] = [None] * len(values)
     contributions: list[Contribution] = []
     for slot, seed in seeds.items():
@@ -109,7 +113,7 @@ def marked_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int,
         if watch:
             watch.arrived(plan.names[slot], seed)
     for step in tracked(track, [step for step in reversed(plan.steps) if step.receivers], "reverse sweep"):
-        for i, contribution in send_back(step, op, values, gradients):
+        for i, contribution in send_back(step, op, values, gradients, masks=step.node.id not in plain_nodes):
             contributions.append(Contribution(plan.names[step.operands[i]], step.node.id, step.node.operands[i].port,
                                               contribution))
             if watch:
@@ -117,7 +121,8 @@ def marked_sweep(plan: Plan, op: Any, values: Sequence[Any], seeds: Mapping[int,
     return gradients, contributions
 
 
-def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) -> Iterator[tuple[int, Any]]:
+def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any], *,
+              masks: bool = True) -> Iterator[tuple[int, Any]]:
     """Add what one gate sends back to the gradients; gives each contribution with the position of its operand.
 
     A rule that fails, or gives a wrong shape, is a `GateError`; one that needs a built-in gate which no document with
@@ -131,16 +136,16 @@ def send_back(step: Step, op: Any, values: Sequence[Any], gradients: list[Any]) 
     if g is None:
         return
     operands = [values[slot] for slot in step.operands]
-    masks = step.gate.facets.masks
+    marks = step.gate.facets.masks if masks else None
     try:
-        if masks is not None or step.node.gate is None or is_marked(g):
+        if marks is not None or step.node.gate is None or is_marked(g):
             op = MaskedVocabulary(op)
         parts = (contributions_of(step.node.kind, step.gate, op, g, out, operands, step.receivers, step.attributes)
                 if step.node.gate else step.gate.contributions(op, g, out, operands, step.receivers, step.attributes))
         for i, contribution in enumerate(parts):
             if contribution is None or not step.receivers[i]:
                 continue
-            if masks is not None and masks(i, len(operands), **step.attributes):
+            if marks is not None and marks(i, len(operands), **step.attributes):
                 contribution = mark(op, contribution)
             share = fit(step, i, op, contribution, operands[i])
             slot = step.operands[i]

@@ -66,6 +66,9 @@ class Widget(anywidget.AnyWidget):
         for name, (flag, value) in view.settings.items():
             arguments |= {flag: name in state.held, value: state.held.get(name, np.zeros_like(self._like[name]))}
         arguments |= {reference: state.upstream[name] for name, reference in view.upstream.items()}
+        # As `compute` of the page.
+        arguments[view.keeps] = bool(state.held) or any(np.any(self._start.upstream[name]) and not np.any(
+            state.upstream[name]) for name in view.upstream)
         found = {name: _fixed(value) for name, value in self._executor.run(arguments, wrt=()).outputs.items()}
         values = {name: found[reference] for name, reference in view.values.items()}
         self._now = State({name: values[name] for name in view.sources}, {name: values[name] for name in state.held},

@@ -91,6 +91,7 @@ def living(result: Result) -> Living:
         "slots": [_slot(short[outputs[reference].name], outputs[reference]) for reference in places],
         "sources": [*_sources(result, view, member, slots)],
         "settings": [*_settings(view, member, slots)],
+        "keeps": member(view.keeps),
         "upstream": [{"name": name, "member": member(reference), "slot": slots.upstream[name],
                       "output": slots.value[name], "value": packed(result.upstream[name])}
                      for name, reference in view.upstream.items()],

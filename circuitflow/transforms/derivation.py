@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from circuitflow.document.model import Document
@@ -107,9 +107,13 @@ class Derivation:
         """The gradient in every slot from gradients on outputs; None where none arrives."""
         return [*map(plain, self.marked_sweep(self.plan.seeds(seeds))[0])]
 
-    def marked_sweep(self, seeds: Mapping[int, Gradient]) -> tuple[list[Gradient], list[Contribution]]:
-        """The gradient in every slot, with marks, from gradients by slot; and the contribution of every edge."""
-        return self.subcircuits.sweep(self.writer, self.plan, self.forward, seeds)
+    def marked_sweep(self, seeds: Mapping[int, Gradient], plain_nodes: Collection[str] = ()
+                     ) -> tuple[list[Gradient], list[Contribution]]:
+        """The gradient in every slot, with marks, from gradients by slot; and the contribution of every edge.
+
+        Nodes in `plain_nodes` do not mark.
+        """
+        return self.subcircuits.sweep(self.writer, self.plan, self.forward, seeds, plain_nodes)
 
     def requested(self, gradients: Sequence[Wire | None]) -> dict[str, Wire]:
         """The gradients by `wrt`, zeros where none arrived."""

@@ -2,7 +2,8 @@
 
 It is made for a choice of arguments. Upstream gradients are inputs, and every gate can be set by hand: a gate n becomes
 `where(n_is_set, n_set, n)` before the derivative is taken, so that what lies behind it follows, and no gradient goes
-back through it.
+back through it. An input says whether a gradient of 0 times an infinity is 0, as where a gate is set or an output
+gets no gradient; otherwise it is NaN, as in a run.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Observed(NamedTuple):
         circuit: its inputs have no values, and the shapes of the run.
         sources: the inputs for inputs and parameters, by id.
         settings: for each value of a gate that can be set, the input that says so and the one for its value.
+        keeps: the input that says whether zeros of gradients are kept.
         upstream: the inputs for upstream gradients, which are outputs too, by the value that they arrive on.
         values, gradients: the outputs for each value and for the gradient on it.
         contributions: the outputs for what every edge sends back.
@@ -45,6 +47,7 @@ class Observed(NamedTuple):
     circuit: Circuit
     sources: Mapping[str, str]
     settings: Mapping[str, tuple[str, str]]
+    keeps: str
     upstream: Mapping[str, str]
     values: Mapping[str, str]
     gradients: Mapping[str, str]
@@ -61,9 +64,9 @@ def observed(result: Result) -> Observed:
     derivation = Derivation(settable.circuit, [*own], by)
     seeds = {text: derivation.seed(f"d{text}", wire.type, f"upstream gradient on {text}")
              for text, wire in derivation.outputs().items() if own[text] in result.upstream}
-    # Where the gradient of one output is asked for, 0 from another one times an infinity stays 0.
-    marked = {text: Masked(derivation.writer, wire) for text, wire in seeds.items()} if len(seeds) > 1 else seeds
-    sweep, sent = derivation.marked_sweep(derivation.plan.seeds(marked))
+    keeps = derivation.seed("keeps_zeros", ArrayType((), "bool"), "whether 0 times an infinite slope is 0")
+    marked = {text: Masked(derivation.writer, wire, keeps) for text, wire in seeds.items()}
+    sweep, sent = derivation.marked_sweep(derivation.plan.seeds(marked), settable.switches)
     gradients = derivation.requested([*map(plain, sweep)])  # of all that a result has a gradient on
     outputs: list[tuple[Any, Wire]] = [
         *((("value", own[name]), wire) for name, wire in zip(derivation.plan.names, derivation.forward.wires,
@@ -77,7 +80,7 @@ def observed(result: Result) -> Observed:
     found: dict[str, dict[Any, str]] = {"upstream": {}, "value": {}, "gradient": {}, "contribution": {}}
     for (kind, *key), wire in outputs:
         found[kind][key[0] if len(key) == 1 else tuple(key)] = wire.reference
-    return Observed(circuit, settable.sources, settable.settings, *found.values())
+    return Observed(circuit, settable.sources, settable.settings, keeps.reference, *found.values())
 
 
 class _Settable:
@@ -89,6 +92,7 @@ class _Settable:
         nodes: what each of its gates is in the original, by id.
         sources: the inputs for inputs and parameters, by id.
         settings: see `Observed`.
+        switches: the ids of the nodes that take what is set.
     """
 
     def __init__(self, result: Result) -> None:
@@ -98,6 +102,7 @@ class _Settable:
         self._writer = Writer(circuit.gates, circuit.definition.dtype)
         self.nodes = {ids[name]: name for name in circuit.nodes}
         self.settings: dict[str, tuple[str, str]] = {}
+        self.switches: set[str] = set()
         nodes = [node for node in circuit.nodes.values() if node.name_of(0) in values]
         subcircuits = Subcircuits(circuit.gates, circuit.definition.dtype, circuit.definition.source.folder,
                                   gradients_of_units)
@@ -131,7 +136,9 @@ class _Settable:
         self.settings[name] = flag.reference, value.reference
         self._writer.row("where")
         record = Record("where", dict(enumerate((flag, value, wire))), {}, name=self._names.unique(f"{name}_or_set"))
-        return self._writer.write(record, [wire.type])[0]
+        (settled,) = self._writer.write(record, [wire.type])
+        self.switches.add(settled.reference)
+        return settled
 
 
 def _type(value: Any) -> ArrayType:

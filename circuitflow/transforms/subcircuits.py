@@ -145,8 +145,12 @@ class Subcircuits:
     # Reverse
 
     def sweep(self, writer: Writer, plan: Plan, forward: Forward,
-              seeds: Mapping[int, Gradient]) -> tuple[list[Gradient], list[Contribution]]:
-        """Write the reverse sweep; returns the gradient in every slot, None where none arrives, and contributions."""
+              seeds: Mapping[int, Gradient], plain_nodes: Collection[str] = ()
+              ) -> tuple[list[Gradient], list[Contribution]]:
+        """Write the reverse sweep; returns the gradient in every slot, None where none arrives, and contributions.
+
+        Nodes in `plain_nodes` do not mark.
+        """
         def narrate(steps: Sequence[Step], _: str) -> Iterator[Step]:
             for step in steps:
                 origin = application(step.node.kind, (edge.source for edge in step.node.operands), 4)
@@ -154,7 +158,7 @@ class Subcircuits:
                 yield step
 
         writer.carries = forward.carries
-        results = marked_sweep(plan, writer, forward.wires, seeds, narrate)
+        results = marked_sweep(plan, writer, forward.wires, seeds, narrate, plain_nodes=plain_nodes)
         writer.stage, writer.notes = "", {}
         return results
 

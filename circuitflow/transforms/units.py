@@ -7,7 +7,7 @@ from typing import Any
 
 from circuitflow.gates import ArrayType, Gate
 from circuitflow.graph.typed import Node, TypedBody
-from circuitflow.interpreter.masked import is_marked, mark, may_mask, plain
+from circuitflow.interpreter.masked import Masked, mark, may_mask, plain
 from circuitflow.interpreter.plan import UnitGate
 from circuitflow.transforms import primal
 from circuitflow.transforms.naming import Names, as_body, finish_records, with_name
@@ -32,10 +32,12 @@ def gradients_of_units(subcircuits: Subcircuits) -> UnitGate:
             arrivals = {name: wire for name, wire in zip(outputs, g if node.outputs else (g,), strict=True)
                        if wire is not None}
             upstream = {name: plain(wire) for name, wire in arrivals.items()}
-            masked = {name for name, wire in arrivals.items() if is_marked(wire)}
+            keeps = [wire.keeps for wire in arrivals.values() if isinstance(wire, Masked)]
+            masked = {name for name, wire in arrivals.items() if isinstance(wire, Masked) and wire.keeps is None}
             by_name = dict(zip(names, operands, strict=True))
             parts, zeros = differentiate(subcircuits, writer, node, wrt, by_name, upstream, masked)
-            return [mark(writer, parts.get(name)) if name in zeros else parts.get(name) for name in names]
+            return [mark(writer, parts.get(name), None if name in zeros else keeps[0]) if name in zeros or keeps else
+                    parts.get(name) for name in names]
 
         return Gate(node.kind, "", tuple(names), ArrayType, backward, backward, outputs=node.outputs)
 

@@ -25,6 +25,7 @@ def again(result, *, held=None, upstream=None, moved=None):
     for name, (flag, value) in view.settings.items():
         arguments[flag] = name in (held or {})
         arguments[value] = (held or {}).get(name, np.zeros_like(result.values[name]))
+    arguments[view.keeps] = bool(held or upstream)
     for name, reference in view.upstream.items():
         arguments[reference] = (upstream or result.upstream)[name]
     found = run(view.circuit, arguments, wrt=()).values
@@ -89,6 +90,31 @@ def test_upstream_gradients_choose_the_output():
     found = again(result, upstream={"f": 0.0, "g": 2.0})
     assert (found["gradients"]["x"], found["gradients"]["y"]) == (6.0, 0.0)  # 0 times an infinite slope is 0
     assert_same(again(result), result)
+
+
+@pytest.mark.parametrize("outputs", [["f"], ["f", "g"]])
+@pytest.mark.parametrize("unit", [False, True])
+def test_an_undefined_gradient_stays_undefined(outputs, unit):
+    """0 times an infinite slope is NaN in a run, whether or not gates could be set."""
+    p = {"id": "p", "gate": "mul", "inputs": ["x", "i"]}
+    body = {"nodes": [{"id": "x", "gate": "input"}, {"id": "i", "gate": "input"}, p], "outputs": ["p"]}
+    if unit:
+        p = {"id": "p", "gate": "checkpoint", "circuit": "body", "inputs": {"x": "x", "i": "i"}}
+    result = run(cf.loads(document("x = 1", "z = 0", "one = 1", "i = div(one, z)", p, "f = mul(p, z)", "g = mul(x, z)",
+                                   outputs=outputs, circuits={"body": body})))
+    found = again(result)
+    assert np.isnan(found["gradients"]["x"])
+    assert_same(found, result)
+    if not unit:
+        assert again(result, held={"f": 1.0})["gradients"]["x"] == 0
+
+
+def test_a_where_masks_whatever_is_set():
+    result = run(cf.loads(document("x = 1", "z = 0", "c = greater(x, z)", "i = div(x, z)", "p = mul(x, i)",
+                                   "f = where(c, x, p)")))
+    assert result.gradients["x"] == 1
+    for held in ({}, {"i": 1.0}):
+        assert again(result, held=held)["gradients"]["x"] == 1
 
 
 def test_a_forward_pass_alone_has_no_gradients():

@@ -33,6 +33,7 @@ function circuit(): Circuit {
         ...new Uint8Array(new Float64Array([1, 2]).buffer))), slot: slot("b"), gradient: slot("db"), frozen: false,
       min: null, max: null }],
     settings: [["q", "q_is_set", "q_set", slot("q")]],
+    keeps: "keeps",
     upstream: [{ name: "f", member: "df", slot: slot("df"), output: slot("f"), value: 1 }],
     document: ['{"a": ', ["a", "3.0"], ', "b": ', ["b", "[1, 2]"], "}"],
     outputs: [["f", slot("f")]],
@@ -54,6 +55,22 @@ test("it computes at every change, and tells its listeners", () => {
   expect([one.objective(), one.objectiveName()]).toEqual([-45, "-1 f"]);
   one.reset();
   expect(one.at(slot("f"))).toBe(27);
+});
+
+test("zeros of gradients are kept where a gate is set or an output is left out", () => {
+  const kept: unknown[] = [];
+  const one = new Circuit(circuit().model, {
+    value: (inputs) => {
+      kept.push(inputs.keeps);
+      return module.value(inputs);
+    },
+  });
+  one.move({ name: "a", index: 0 }, 2);
+  one.hold("q", 2);
+  one.hold("q", null);
+  one.arrive("f", 0);
+  one.reset();
+  expect(kept).toEqual([false, false, true, false, true, false]);
 });
 
 test("what the code refuses is a fault, until other values come", () => {

@@ -1,7 +1,7 @@
 /** A circuit that computes: its arguments, what is set by hand, and the values and gradients that follow. */
 
 import type { Model, Module, Numbers, Setting, Slot, Source, Upstream, Value } from "./data";
-import { asJson, copy, isFloat, isTensor, same, unpack, zeros } from "./numbers";
+import { asJson, copy, isFloat, isTensor, isZero, same, unpack, zeros } from "./numbers";
 
 /** One number of an argument: the argument's name, and the place in a tensor. */
 export interface Place {
@@ -201,6 +201,9 @@ export class Circuit {
   /** Both passes, at once. */
   compute(): void {
     this.#stale = false;
+    // What is set, and an output that is left out, send nothing back; in a run, 0 times an infinite slope is NaN.
+    this.#inputs[this.model.keeps] = [...this.settings.keys()].some((name) => this.isHeld(name))
+      || [...this.arrivals.keys()].some((name) => isZero(this.arriving(name)) && !isZero(this.startArriving(name)));
     try {
       this.#outputs = this.module.value(this.#inputs).outputs;
       this.fault = "";

@@ -47,6 +47,8 @@ export interface Model {
   sources: Source[];
   /** The name of each, its flag, its member and its slot: there are many. */
   settings: [string, string, string, number][];
+  /** The input that says whether a gradient of 0 times an infinite slope is 0, and not NaN. */
+  keeps: string;
   upstream: Upstream[];
   /** The text of the document; a pair is the id of a source with the text of its value. */
   document: (string | [string, string])[];

@@ -72,6 +72,11 @@ export function copy(value: Value): Value {
   return isTensor(value) ? value.slice() : value;
 }
 
+/** Whether all numbers are 0. */
+export function isZero(value: Value): boolean {
+  return isTensor(value) ? value.every((x: number) => x === 0) : Number(value) === 0;
+}
+
 export function same(a: Value, b: Value): boolean {
   if (!isTensor(a) || !isTensor(b)) return Object.is(a, b);
   if (a.length !== b.length) return false;
