@@ -239,11 +239,14 @@ def bits(result):
 
 
 def test_a_training_that_was_refused_leaves_its_folder_to_the_next(tmp_path, monkeypatch):
-    """As where the extra is installed only after the first try, which changes the versions that a fit goes with."""
+    """As where another version is installed after the first try, which computed nothing."""
+    def refuse(*arguments, **options):
+        raise cf.InputError("refused")
+
     with monkeypatch.context() as patch:
-        patch.setattr("circuitflow.fitting.optimisers.find_spec", lambda _: None)
+        patch.setattr("circuitflow.fitting.fit_training.train", refuse)
         patch.setattr(checkpoints, "version", lambda _: "0")
-        with pytest.raises(cf.MissingExtraError):
+        with pytest.raises(cf.InputError, match="refused"):
             train(checkpoint=tmp_path)
     assert (tmp_path / "fit.json").exists()
     assert bits(train(checkpoint=tmp_path)) == bits(train())
