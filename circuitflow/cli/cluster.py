@@ -43,7 +43,7 @@ def client_of(cluster: str | None) -> Iterator[Any]:
         raise MissingExtraError(f"{shown} needs `pip install 'circuitflow[cluster]'`") from None
     for name in ("distributed", "distributed.client"):  # a failure is told once, in words of ours
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    with _pipes_are_errors(), _started(int(local[1] or cores())) if local else nullcontext(cluster) as scheduler:
+    with pipes_are_errors(), _started(int(local[1] or cores())) if local else nullcontext(cluster) as scheduler:
         try:
             client = distributed.Client(scheduler, set_as_default=False)
         except (OSError, ValueError, ImportError) as error:
@@ -53,7 +53,7 @@ def client_of(cluster: str | None) -> Iterator[Any]:
 
 
 @contextmanager
-def _pipes_are_errors() -> Iterator[None]:
+def pipes_are_errors() -> Iterator[None]:
     """Meanwhile writing to a lost connection is an error, and does not end the process."""
     before = signal.signal(signal.SIGPIPE, signal.SIG_IGN) if hasattr(signal, "SIGPIPE") else None
     try:

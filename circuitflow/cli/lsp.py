@@ -6,6 +6,7 @@ from functools import partial
 
 from circuitflow import __version__
 from circuitflow.cli.arguments import Gates, table_of
+from circuitflow.cli.cluster import pipes_are_errors
 from circuitflow.errors import MissingExtraError
 
 
@@ -24,4 +25,5 @@ def command(gates: Gates = None) -> None:
             raise
         raise MissingExtraError("the language server needs pygls; install it with: pip install 'circuitflow[lsp]'"
                                 ) from None
-    serve(partial(table_of, gates), __version__)
+    with pipes_are_errors():  # as to the process that reads documents, which may be killed meanwhile
+        serve(partial(table_of, gates), __version__)
