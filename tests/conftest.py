@@ -13,6 +13,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 from circuitflow.engines.staged import buffers
 from support import slices
+from support.browser import browser  # noqa: F401  (a fixture)
 from support.commands import circuitflow  # noqa: F401  (a fixture)
 from support.memory_plans import checked
 from support.skips import summary

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import re
-import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from circuitflow.cli.streams import pipes_are_errors
 from circuitflow.engines.columns import cores
 from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.text import printable
@@ -50,17 +50,6 @@ def client_of(cluster: str | None) -> Iterator[Any]:
             raise InputError(f"{shown}: no scheduler answers: {printable(str(error).partition(chr(10))[0])}") from None
         with client:
             yield client
-
-
-@contextmanager
-def pipes_are_errors() -> Iterator[None]:
-    """Meanwhile writing to a lost connection is an error, and does not end the process."""
-    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN) if hasattr(signal, "SIGPIPE") else None
-    try:
-        yield
-    finally:
-        if before is not None:
-            signal.signal(signal.SIGPIPE, before)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from functools import partial
 
 from circuitflow import __version__
 from circuitflow.cli.arguments import Gates, table_of
-from circuitflow.cli.cluster import pipes_are_errors
+from circuitflow.cli.streams import pipes_are_errors
 from circuitflow.errors import MissingExtraError
 
 

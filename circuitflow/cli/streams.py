@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from circuitflow.document.output import Stream
@@ -51,3 +53,14 @@ def _text(raw: Stream, like: TextIO | None) -> io.TextIOWrapper:
 
 def _encoding(stream: TextIO | None) -> str:
     return stream.encoding if stream is not None else "utf-8"
+
+
+@contextmanager
+def pipes_are_errors() -> Iterator[None]:
+    """Meanwhile writing to a lost connection is an error, and does not end the process."""
+    before = signal.signal(signal.SIGPIPE, signal.SIG_IGN) if hasattr(signal, "SIGPIPE") else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGPIPE, before)

@@ -114,8 +114,7 @@ class TableRun:
         with refuse_damage(place), ExitStack() as stack:
             reader, match, function, kinds = self._open(parts, stack, like)
             words = f"rows of {place}{' and others' * (len(parts) > 1)}"
-            batches = reader.batches_after(match.selection, skip) if skip else reader.batches(match.selection)
-            yield function, kinds, self._track(batches, words, reader.total)
+            yield function, kinds, self._track(reader.batches_after(match.selection, skip), words, reader.total)
 
     def _open(self, parts: Sequence[Part], stack: ExitStack,
               like: Part | None = None) -> tuple[Reader, Match, RowFunction, dict[str, Any]]:

@@ -49,11 +49,11 @@ class ArrowColumns(Reader):
 
     def batches(self, selection: Selection) -> Iterator[Batch]:
         """The rows in order."""
-        return self._from(0, 0, selection)
+        return self.batches_after(selection, 0)
 
     def batches_after(self, selection: Selection, skip: int) -> Iterator[Batch]:
         """The rows in order without the first ones; whole row groups of these are not read."""
-        group = bisect_right(self._ends, skip)
+        group = bisect_right(self._ends, skip) if skip else 0
         passed = self._ends[group - 1] if group else 0
         return without_first(self._from(group, passed, selection), skip - passed)
 

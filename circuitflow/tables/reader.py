@@ -64,7 +64,7 @@ class Selection(NamedTuple):
 def without_first(batches: Iterable[Batch], skip: int) -> Iterator[Batch]:
     """Batches without the first of their rows."""
     for batch in batches:
-        if skip < batch.rows:
+        if skip < batch.rows or not skip:
             yield batch.part(skip, batch.rows)
         skip = max(skip - batch.rows, 0)
 

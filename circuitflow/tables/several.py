@@ -100,7 +100,7 @@ class Parts(Reader):
         keys = {name: self._number(part, position, dtype) for name, (position, dtype) in selection.inputs.items()
                 if position >= count}
         chosen = Selection(inputs, [*kept, *extra], selection.lists)
-        for batch in reader.batches_after(chosen, skip) if skip else reader.batches(chosen):
+        for batch in reader.batches_after(chosen, skip):
             copies = iter(batch.kept)
             yield batch._replace(
                 inputs={name: batch.inputs[name] if name in inputs else np.full(batch.rows, keys[name],

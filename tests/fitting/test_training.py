@@ -61,6 +61,7 @@ def test_every_entry_of_the_document_counts_and_an_argument_more(monkeypatch):
     stated = {name: FIT[name] for name in ("reduction", "seed", "batch_size", "epochs", "schedule")}
     stated |= {"validation": 0.2, "method": "adam", "options": {"average": 0.9, "patience": 3}}
     assert told[0] == {**stated, "callback": None, "state": None, "keeper": None, "devices": told[0]["devices"]}
+    assert [entry["devices"].words for entry in told] == [None]
     expected = train(plain, Data.of(plain, data), Parameters.of(plain, ["l"]), "l", **stated)
     assert found.values["W"].tobytes() == expected.values["W"].tobytes()
     others = {"seed": 4, "batch_size": 20, "epochs": 1, "validation": 0.4, "reduction": "sum", "on_nan": "skip"}

@@ -12,17 +12,11 @@ import circuitflow as cf
 from circuitflow.pictures import page as pages
 from circuitflow.pictures.drawing import picture
 from circuitflow.pictures.marks import brief
-from support.browser import CHROMIUM, NO_CHROMIUM, chromium, opener
+from support.browser import CHROMIUM, NO_CHROMIUM, opener
 from support.documents import document
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 GATES = {"tanh": 1, "sin": 1, "add": 2, "mul": 2}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

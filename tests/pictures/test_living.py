@@ -12,7 +12,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.pictures.drawing import picture
 from circuitflow.pictures.living import living
-from support.browser import CHROMIUM, NO_CHROMIUM, chromium, opener
+from support.browser import CHROMIUM, NO_CHROMIUM, opener
 from support.commands import golden
 from support.documents import document
 from support.hostile import HOSTILE
@@ -21,12 +21,6 @@ from support.suite import ROOT
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
 EXAMPLES = sorted([*(ROOT / "circuits").glob("*.json"), *(ROOT / "circuits/classics").glob("*.json")])
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

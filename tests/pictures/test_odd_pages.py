@@ -6,18 +6,12 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.pictures.drawing import picture
-from support.browser import CHROMIUM, NO_CHROMIUM, chromium, opener
+from support.browser import CHROMIUM, NO_CHROMIUM, opener
 from support.documents import document
 from support.suite import ROOT
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
 AXE = ROOT / "web/node_modules/axe-core/axe.min.js"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

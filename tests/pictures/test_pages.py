@@ -9,18 +9,12 @@ import pytest
 
 import circuitflow as cf
 from circuitflow.pictures.marks import brief
-from support.browser import CHROMIUM, NO_CHROMIUM, chromium, opener
+from support.browser import CHROMIUM, NO_CHROMIUM, opener
 from support.documents import document
 from support.hostile import HOSTILE
 from support.suite import ROOT
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=NO_CHROMIUM)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
-from support.browser import CHROMIUM, NO_CHROMIUM, chromium, opener
+from support.browser import CHROMIUM, NO_CHROMIUM, opener
 from support.documents import document
 from support.hostile import HOSTILE
 from support.suite import ROOT
@@ -50,12 +50,6 @@ const shadow = (i) => elements[i].firstElementChild.shadowRoot;
   for (const state of JSON.parse(document.getElementById("states").textContent)) await show(state);
 })().then(() => { document.title = "shown"; }, (error) => { document.title = String(error); });
 </script></body></html>"""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with chromium() as started:
-        yield started
 
 
 @pytest.fixture

@@ -5,10 +5,19 @@ from __future__ import annotations
 import shutil
 from contextlib import contextmanager
 
+import pytest
+
 from support.suite import GUARD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NO_CHROMIUM = "no Chromium on this machine (apt-get install chromium)"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """The browser of a module's tests."""
+    with chromium() as started:
+        yield started
 
 
 @contextmanager
