@@ -25,17 +25,15 @@ class Refusal(ValueError):  # noqa: N818
 
 
 class Unknown(Refusal):
-    """A value must be known before a run, and is not.
+    """An input must be known before a run, and is not.
 
     Attributes:
-        value: the value.
+        position: of the input.
     """
 
-    def __init__(self, value: Value, what: str) -> None:
-        super().__init__(f"needs to know its input '{printable(value.name, 60)}' ({what}) before a run, since sizes or "
-                         "gates depend on it; make it an initializer of the model, or give it by --set if it is an "
-                         "input")
-        self.value = value
+    def __init__(self, message: str, position: int = 0) -> None:
+        super().__init__(message)
+        self.position = position
 
 
 @dataclass(eq=False, slots=True)
@@ -232,7 +230,9 @@ class Call:
         """The elements of an input that must be known before a run: an array, with `Size` objects for named sizes."""
         value = self.value(position)
         if value.array is None:
-            raise Unknown(value, what)
+            raise Unknown(f"needs to know its input '{printable(value.name, 60)}' ({what}) before a run, since sizes "
+                          "or gates depend on it; make it an initializer of the model, or give it by --set if it is "
+                          "an input", position)
         return value.array
 
     def numbers(self, position: int, what: str) -> Any:

@@ -215,7 +215,8 @@ class _Importer:
                 try:
                     self._node(node)
                 except Unknown as error:
-                    if not self._take_defaults(error.value, nodes[:at]):
+                    value = self.values[node.inputs[error.position]]
+                    if value is None or not self._take_defaults(value, nodes[:at]):
                         raise
                     self._node(node)
             except _TooManyError:

@@ -245,8 +245,8 @@ def test_a_folder_may_not_hold_the_output(circuitflow, product, scatter):
 def test_only_the_columns_that_are_needed_are_read(tmp_path, rows, product, circuitflow, monkeypatch):
     read = []
     original = pa.parquet.ParquetFile.iter_batches
-    monkeypatch.setattr(pa.parquet.ParquetFile, "iter_batches", lambda self, size, columns: read.append(
-        columns) or original(self, size, columns=columns))
+    monkeypatch.setattr(pa.parquet.ParquetFile, "iter_batches", lambda self, size, groups, columns: read.append(
+        columns) or original(self, size, groups, columns))
     for name in "ab":
         pa.parquet.write_table(rows.append_column("wide", rows["x"]), tmp_path / f"{name}.parquet")
     answers(circuitflow, product, tmp_path / "*.parquet")
