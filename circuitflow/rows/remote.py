@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from hashlib import sha256
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
@@ -116,7 +116,7 @@ class Remote:
         return threads
 
     def ask(self, work: Callable[..., Any], items: Sequence[Any], places: Sequence[str],
-            *arguments: Any) -> Iterator[tuple[int, Any]]:
+            *arguments: Any, is_near: bool = False) -> Iterator[tuple[int, Any]]:
         """What the workers answer for items: the number of an item and its answer, in the order in which they end.
 
         After a fault, the items before it are still awaited, so that the first item at fault is the one reported.
@@ -126,6 +126,7 @@ class Remote:
             items: the items.
             places: the items in errors.
             arguments: more arguments, the same for each item.
+            is_near: whether the scheduler gets an item only when all are answered but the last few before it.
 
         Raises:
             InputError: the scheduler is lost, workers do not have this version of circuitflow, or die one after the
@@ -136,13 +137,15 @@ class Remote:
 
         job = Job(self._digest, own_version(), work, arguments)
         token, most = f"{self._token}-{uuid4().hex}", max(LEAST, EACH * self.threads)
-        waiting = iter(range(len(items)))
-        futures: dict[int, Any] = {}
+        sent, end = 0, len(items)
+        futures: dict[int, Any] = {}  # by number, in ascending order
         errors: dict[int, Exception] = {}
         done = as_completed(loop=self._client.loop)
         try:
             while True:
-                if len(futures) <= most // 2 and (numbers := [*islice(waiting, most - len(futures))]):
+                taken = sent - next(iter(futures), sent) if is_near else len(futures)
+                if taken <= most // 2 and (numbers := range(sent, min(sent + most - taken, end))):
+                    sent = numbers.stop
                     new = self._client.map(_work, [items[i] for i in numbers], key=[(token, i) for i in numbers],
                                            question=self._question, job=job, batch_size=None)
                     futures.update(zip(numbers, new, strict=True))
@@ -157,7 +160,7 @@ class Remote:
                     if isinstance(outcome, _Answer):
                         yield number, outcome.value
                         continue
-                    errors[number], waiting = outcome, iter(())
+                    errors[number], end = outcome, sent
                     self._client.cancel([futures.pop(i) for i in list(futures) if i > number])
             if errors:
                 raise errors[min(errors)]
@@ -175,13 +178,13 @@ class Remote:
 
     def in_order(self, work: Callable[..., Any], items: Sequence[Any], places: Sequence[str],
                  *arguments: Any) -> Iterator[Any]:
-        """What `ask` gives, in the order of the items.
+        """What `ask` gives, in the order of the items. Fewer answers wait than the scheduler has tasks at a time.
 
         Raises:
             CircuitflowError: see `ask`.
         """
         answers, following = dict[int, Any](), 0
-        for number, answer in self.ask(work, items, places, *arguments):
+        for number, answer in self.ask(work, items, places, *arguments, is_near=True):
             answers[number] = answer
             while following in answers:
                 yield answers.pop(following)

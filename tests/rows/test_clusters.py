@@ -128,6 +128,31 @@ def test_many_answers_come_in_one_message(client, monkeypatch):
     assert len(calls) < 50
 
 
+def wait_for_those_after(folder, item):
+    """Item 0 waits for the three after it, and then a while for the one after these."""
+    (folder / str(item)).touch()
+    end = None
+    while not item and not (folder / "4").exists():
+        end = end or (time.monotonic() + 0.5 if all((folder / name).exists() for name in "123") else None)
+        if end and time.monotonic() > end:
+            break
+        time.sleep(0.01)
+    return item
+
+
+def test_few_answers_wait_for_an_earlier_one(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "LEAST", 4)
+    monkeypatch.setattr(remote, "EACH", 0)
+    answered = []
+    with remote.Remote(client, tmp_path, "") as asked:
+        ask = asked.ask
+        monkeypatch.setattr(asked, "ask", lambda *more, **options: (
+            answered.append(number) or (number, answer) for number, answer in ask(*more, **options)))
+        assert [*asked.in_order(wait_for_those_after, range(20), [""] * 20)] == [*range(20)]
+    assert sorted(answered[:4]) == [0, 1, 2, 3]
+    assert sorted(answered) == [*range(20)]
+
+
 @pytest.mark.long
 def test_three_workers_give_the_same(table):
     table.add(*NAMES)
@@ -297,8 +322,8 @@ def test_a_task_counts_the_rows_of_several_files(table, client, monkeypatch):
     asked = []
     with remote.Remote(client, None, "") as on_workers:
         ask = on_workers.ask
-        monkeypatch.setattr(on_workers, "ask", lambda work, items, *more: asked.append([*map(len, items)]) or ask(
-            work, items, *more))
+        monkeypatch.setattr(on_workers, "ask", lambda work, items, *more, **options: asked.append(
+            [*map(len, items)]) or ask(work, items, *more, **options))
         monkeypatch.setattr(remote, "EACH", 1)
         spans = on_workers.spans(found, DEFAULT, 64)
     assert asked == [[5, 5, 5, 5, 1]]  # on four threads
