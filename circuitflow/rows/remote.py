@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from hashlib import sha256
 from itertools import chain
@@ -31,6 +32,9 @@ LEAST, EACH = 256, 4
 
 SPAN = 2**26
 """The most rows that a span is made to have; one without stretches may have more."""
+
+NOTED, AWAITED = 5, 300
+"""Seconds for which a cluster without workers is waited for: until it is said, and in all."""
 
 FILES = 64
 """The most files whose rows one task counts: a task costs the scheduler more than a file costs a worker."""
@@ -69,7 +73,7 @@ def need_client(client: Any) -> None:
     """Refuse what is no client of a running cluster.
 
     Raises:
-        InputError: it is none.
+        InputError: it is none, or no worker comes.
         MissingExtraError: distributed is not installed.
     """
     try:
@@ -81,6 +85,29 @@ def need_client(client: Any) -> None:
     if client.asynchronous or client.status != "running":
         raise InputError(f"client is {'asynchronous' if client.asynchronous else client.status}; expected a "
                          "distributed.Client that is connected, not asynchronous")
+    need_workers(client, warnings.warn)
+
+
+def need_workers(client: Any, say: Callable[[str], None]) -> None:
+    """Wait for a worker where a cluster has none yet; what is waited for is said after a while.
+
+    Raises:
+        InputError: none comes, or the scheduler is lost.
+    """
+    try:
+        if client.nthreads():
+            return
+        with suppress(TimeoutError):
+            client.wait_for_workers(1, NOTED)
+            return
+        say(f"the cluster has no workers yet; they are waited for, {AWAITED} seconds at most")
+        with suppress(TimeoutError):
+            client.wait_for_workers(1, AWAITED - NOTED)
+            return
+    except OSError:
+        raise InputError("the scheduler of the cluster is lost; nothing is begun") from None
+    raise InputError(f"the cluster has no workers, and none came in {AWAITED} seconds; start some, such as by `dask "
+                     "worker ADDRESS`")
 
 
 class Remote:

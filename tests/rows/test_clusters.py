@@ -17,6 +17,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import circuitflow as cf
+from circuitflow.cli import cluster as cluster_option
 from circuitflow.document.limits import DEFAULT
 from circuitflow.interpreter.passes import untracked
 from circuitflow.interpreter.question import Question
@@ -275,6 +276,50 @@ def test_what_is_no_client_is_refused(table, client, monkeypatch):
     with pytest.raises(cf.MissingExtraError, match=r"a cluster needs `pip install 'circuitflow\[cluster\]'`"):
         table.map("out", client=client)
     assert not (table.folder / "out").exists()
+
+
+@pytest.fixture
+def empty(monkeypatch):
+    """A cluster without workers, for which nobody waits long."""
+    monkeypatch.setattr(remote, "NOTED", 0.01)
+    monkeypatch.setattr(remote, "AWAITED", 0.02)
+    with LocalCluster(n_workers=0, silence_logs=50, processes=False, protocol="tcp", **START) as started:
+        yield started
+
+
+def test_a_cluster_without_workers_is_said_and_refused(table, circuitflow, empty, monkeypatch):
+    table.add("0")
+    none = "the cluster has no workers, and none came in 0.02 seconds; start some, such as by `dask worker ADDRESS`"
+    yet = "the cluster has no workers yet; they are waited for, 0.02 seconds at most"
+    said = []
+    with monkeypatch.context() as patch, Client(empty, set_as_default=False) as client:
+        patch.setattr(remote.warnings, "warn", said.append)
+        with pytest.raises(cf.InputError) as error:
+            table.map("out", client=client)
+    assert (said, str(error.value)) == ([yet], none)
+    outcome = circuitflow("run", str(table.folder / "c.json"), "--table", str(table.folder / "rows"), "--cluster",
+                          empty.scheduler_address, "-o", f"{table.folder}/out/")
+    assert (outcome.status, outcome.out, outcome.err) == (2, "", f"note: {yet}\nerror: {none}\n")
+    assert not (table.folder / "out").exists()
+
+
+def test_workers_that_come_late_are_waited_for(table, empty, monkeypatch):
+    monkeypatch.setattr(remote, "AWAITED", GUARD)
+    table.add("0")
+    with Client(empty, set_as_default=False) as client:
+        monkeypatch.setattr(remote.warnings, "warn", lambda text: empty.scale(1))
+        assert table.map("out", client=client) == 200
+
+
+def test_an_address_without_a_scheduler_is_said_soon(circuitflow, tmp_path, monkeypatch):
+    assert 0 < cluster_option.ANSWERS < 10
+    monkeypatch.setattr(cluster_option, "ANSWERS", 0.1)
+    (tmp_path / "r.csv").write_text("x,y\n1,2\n")
+    outcome = circuitflow("run", str(ROOT / "circuits/staged.json"), "--table", str(tmp_path / "r.csv"), "--sum",
+                          "--cluster", "tcp://127.0.0.1:1")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: --cluster tcp://127.0.0.1:1: no scheduler answers: Timed out trying to "
+                                  "connect to tcp://127.0.0.1:1 after 0.1 s")
 
 
 # Sums -----------------------------------------------------------------------------------------------------------------
