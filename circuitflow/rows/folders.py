@@ -22,11 +22,12 @@ from circuitflow.interpreter.passes import Track, tracked, untracked
 from circuitflow.interpreter.question import References
 from circuitflow.rows.clusters import write_on
 from circuitflow.rows.parts import MANIFEST, RUN, run_of, write_part
-from circuitflow.rows.remote import Steps, need_client
+from circuitflow.rows.remote import Steps, absolute, need_client
 from circuitflow.rows.tables import TableRun
 from circuitflow.rows.task import RowTask, row_task
 from circuitflow.tables.opening import need_arrow
 from circuitflow.tables.places import Part, find_parts
+from circuitflow.tables.several import first_with_columns
 from circuitflow.text import own_version, printable, short
 
 _LEFTOVER = re.compile(r"\.circuitflow\.[0-9a-f]{16}\.part")
@@ -116,8 +117,8 @@ def write_folder(parts: Sequence[Part], output: str, task: RowTask, *, resume: b
         note(f"{label}: {len(present)} of {len(names)} parts are there")
     missing = {name: part for part, name in zip(parts, names, strict=True) if name not in present}
     run = TableRun(task, note=note)
-    if missing:  # the first file decides, also where its part is there
-        run.agree_with(parts[0])
+    if missing:  # the same file decides, also where its part is there
+        run.agree_with(absolute(first_with_columns(parts, task.executor.circuit.limits)))
     writing = _write(run, missing, folder, digest) if client is None else write_on(client, run, missing, folder, digest)
     rows: dict[str, int] = {}
     for _ in tracked(track, Steps(_noted(writing, rows), len(missing)), f"parts of {label}"):  # type: ignore[arg-type]

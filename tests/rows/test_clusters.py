@@ -380,6 +380,14 @@ def test_the_sum_of_no_rows_is_that_of_one_process(table, sums):
     assert sums() == sums(None) == {"f": 0, "dx": 0}
 
 
+def test_json_lines_without_rows_are_taken(table, sums, client):
+    for name, rows in (("0", 0), ("1", 30), ("2", 0), ("3", 100)):
+        (table.folder / f"rows/{name}.jsonl").write_text('{"x": 1.5, "id": "a"}\n' * rows)
+    assert sums() == sums(None)
+    assert table.map("out", client=client) == table.map("one") == 130
+    assert table.contents("one") == table.contents("out")
+
+
 def test_a_fault_of_a_row_is_that_of_one_process(table, sums):
     wrong = [1.0] * 200
     wrong[30] = None
