@@ -24,8 +24,8 @@ from circuitflow.document.limits import DEFAULT
 from circuitflow.engines.columns import work_alone
 from circuitflow.interpreter.question import Question
 from circuitflow.rows import remote
-from circuitflow.rows.remote import EACH, Remote
 from circuitflow.rows.parts import MANIFEST, RUN
+from circuitflow.rows.remote import EACH, Remote
 from circuitflow.rows.summing import Blocks, sum_blocks, sum_rows
 from circuitflow.rows.tables import TableRun
 from circuitflow.rows.task import RowTask
