@@ -28,7 +28,7 @@ from circuitflow.rows.tables import TableRun
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.places import find_parts
 from support import deadly_files
-from support.documents import document
+from support.documents import circuit, document
 from support.suite import GUARD, ROOT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills")
@@ -64,7 +64,7 @@ class Table:
         text = document({"id": "x", "gate": "input"}, {"id": "w", "gate": "parameter", "value": w.tolist()},
                         "xw = mul(w, x)", "p = matmul(xw, w)", "t = tanh(p)", "f = reduce_sum(t)", outputs=["f"])
         (folder / "c.json").write_text(text)
-        self.circuit = cf.loads(text)
+        self.circuit, self.wrt = cf.loads(text), ["x"]
 
     def add(self, *names, x=None):
         for name in names:
@@ -73,8 +73,8 @@ class Table:
                                    self.folder / "rows" / f"{name}.parquet", row_group_size=64)
 
     def map(self, folder, **more):
-        return cf.map_files(self.circuit, f"deadly://{self.folder}/rows", self.folder / folder, wrt=["x"], keep=["id"],
-                            **more)
+        return cf.map_files(self.circuit, f"deadly://{self.folder}/rows", self.folder / folder, wrt=self.wrt,
+                            keep=["id"], **more)
 
     def contents(self, folder):
         root = self.folder / folder
@@ -328,10 +328,9 @@ def test_an_address_without_a_scheduler_is_said_soon(circuitflow, tmp_path, monk
 def sums(table, client, monkeypatch):
     """A function that gives the sums of the rows, here or on the cluster."""
     monkeypatch.setattr(summing, "ROWS", 64)
-    executor = cf.Executor(table.circuit)
-    task = RowTask(executor, Question(executor, None, ["x"]))
-
     def computed(client=client, **more):
+        executor = cf.Executor(table.circuit)
+        task = RowTask(executor, Question(executor, None, table.wrt))
         found = find_parts([f"deadly://{table.folder}/rows"])
         run = TableRun(task)
         if client is not None:
@@ -399,6 +398,45 @@ def test_a_fault_of_a_row_is_that_of_one_process(table, sums):
     with pytest.raises(cf.InputError) as error:
         sums()
     assert str(error.value) == str(alone.value)
+
+
+def told(work):
+    with pytest.raises(cf.InputError) as error:
+        work()
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("form", "shape", "message"), [
+    ("parquet", [2], "2.parquet: row 151 (row group 3), column 'x': a list of 3; expected 2"),
+    ("parquet", ["n"], "2.parquet: row 151 (row group 3), column 'x': a list of 3; expected 2, as before it"),
+    ("csv", [], "2.csv: row 151 (line 152), column 'x': 'oops' is no number; expected float64")])
+def test_a_fault_is_named_in_the_same_words_everywhere(table, client, sums, form, shape, message):
+    table.circuit = circuit({"id": "x", "gate": "input", "shape": shape}, "f = reduce_sum(x)", outputs=["f"])
+    table.wrt = [] if shape == ["n"] else ["x"]
+    for name in "0123":
+        rows = [0.5] * 200 if form == "csv" else [[0.5, 1.5]] * 200
+        if name == "2":
+            rows[150] = "oops" if form == "csv" else [1.0, 2.0, 3.0]
+        path = table.folder / f"rows/{name}.{form}"
+        if form == "csv":
+            path.write_text("x,id\n" + "".join(f"{x},a\n" for x in rows))
+        else:
+            pa.parquet.write_table(pa.table({"x": rows, "id": ["a"] * 200}), path, row_group_size=64)
+    faults = [told(lambda: table.map("one")), told(lambda: table.map("out", client=client)),
+              told(lambda: sums(None)), told(sums)]
+    assert faults == [f"deadly://{table.folder}/rows/{message}"] * 4
+    assert "_manifest.json" not in {*table.contents("one"), *table.contents("out")}
+
+
+def test_what_a_fit_refuses_is_named_in_the_same_words_everywhere(table, client):
+    for name in "0123":
+        table.add(name, x=[np.nan if (name, i) == ("2", 150) else i / 200 for i in range(200)])
+    line = circuit({"id": "x", "gate": "input"}, {"id": "w", "gate": "parameter", "value": 0.5}, "wx = mul(w, x)",
+                   "r = sub(wx, x)")
+    faults = [told(lambda there=there: cf.fit(line, f"{table.folder}/rows", residuals="r", client=there))
+              for there in (None, client)]
+    assert faults == [f"{table.folder}/rows/2.parquet: row 151 (row group 3), column 'x': nan; expected a finite "
+                      "number; fill it in, or take the row out"] * 2
 
 
 def test_a_file_with_other_columns_is_refused_as_by_one_process(table, sums):
