@@ -189,7 +189,7 @@ def test_value_and_contributions_equal_jax(example):
 
 ONE_OF_EACH = {example.gate: example for example in EXAMPLES}.values()
 IN_LIBRARIES = [*itertools.product(EXAMPLES, ["array_api_strict", "torch"]), *itertools.product(ONE_OF_EACH, ["jax"])]
-"""JAX compiles every operation for every shape, so it takes one example of each gate here. As an engine it takes all."""
+"""JAX compiles every operation for every shape, so one example of each gate is enough here; tests/engines take all."""
 
 
 @pytest.mark.sliced(example=family_of)
