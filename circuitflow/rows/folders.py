@@ -132,8 +132,9 @@ def write_folder(parts: Sequence[Part], output: str, task: RowTask, *, resume: b
                          f"{task.words.resume}")
     for leftover in _files(folder)[1] if client is not None else ():  # of workers that were killed
         (folder / leftover).unlink(missing_ok=True)
-    entries = [{"file": name, "rows": rows[name], "source": part.shown}
-               for name, part in zip(names, parts, strict=True)]
+    with refuse_damage(label):
+        entries = [{"file": name, "rows": rows[name], "bytes": (folder / name).stat().st_size, "source": part.shown}
+                   for name, part in zip(names, parts, strict=True)]
     write(folder / MANIFEST, json.dumps({"run": digest, "parts": entries}, indent=1) + "\n")
     (folder / RUN).unlink()
     return sum(rows.values())
@@ -160,26 +161,32 @@ def _name(number: int, part: Part, keep: Sequence[str]) -> str:
 def _rows(folder: Path, names: set[str]) -> dict[str, int]:
     """How many rows parts have that are there: by a manifest, otherwise by their own ends, which may be far away.
 
+    The manifest counts for a part that still has the size in it.
+
     Raises:
         InputError: a part is damaged.
     """
     import pyarrow.parquet as pq
 
+    written = _in_manifest(folder)
+
     def counted(name: str) -> int:
-        with refuse_damage(printable(str(folder / name), 1000)):
-            return int(pq.read_metadata(folder / name).num_rows)
+        path = folder / name
+        with refuse_damage(label := printable(str(path), 1000)):
+            if not path.is_file():  # a pipe would be waited for
+                raise InputError(f"{label}: it is no file; move it away")
+            rows, size = written.get(name, (0, -1))
+            return rows if size == path.stat().st_size else int(pq.read_metadata(path).num_rows)
 
-    rows = {name: count for name, count in _in_manifest(folder).items() if name in names}
-    unknown = sorted(names - rows.keys())
     with ThreadPoolExecutor(READERS) as pool:
-        return rows | dict(zip(unknown, pool.map(counted, unknown), strict=True))
+        return dict(zip(sorted(names), pool.map(counted, sorted(names)), strict=True))
 
 
-def _in_manifest(folder: Path) -> dict[str, int]:
-    """How many rows parts have by the manifest; nothing where there is none, or a damaged one."""
+def _in_manifest(folder: Path) -> dict[str, tuple[int, int]]:
+    """How many rows and bytes parts have by the manifest; nothing where there is none, or a damaged one."""
     try:
         parts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["parts"]
-        return {part["file"]: part["rows"] for part in parts if type(part["rows"]) is int}
+        return {part["file"]: (part["rows"], part["bytes"]) for part in parts if type(part["rows"]) is int}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 

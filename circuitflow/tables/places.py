@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 from circuitflow.errors import InputError, MissingExtraError
 from circuitflow.tables.opening import form_of_table
-from circuitflow.text import listing, printable
+from circuitflow.text import duplicate, listing, printable
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.:-]+://")
 _PATTERN = re.compile(r"[*?\[]")
@@ -172,15 +172,25 @@ def _sorted(files: Iterator[str], root: str, name: str, system: Any) -> list[Par
         folders = plain[len(root):].strip("/").split("/")
         if any(word[:1] in ("", ".", "_") and "=" not in word for word in folders):
             continue
-        keys: dict[str, str] = {}
-        for word in folders[:-1]:
-            key, mark, value = word.partition("=")
-            if mark and unquote(key) in keys:
-                raise InputError(f"{printable(plain, 1000)}: key '{printable(unquote(key), 60)}' stands twice in its "
-                                 "path")
-            if mark:
-                keys[unquote(key)] = unquote(value)
+        try:
+            keys = [(_text(key), _text(value))
+                    for key, mark, value in (word.partition("=") for word in folders[:-1]) if mark]
+        except UnicodeError:
+            raise InputError(f"{printable(plain, 1000)}: its path has bytes that are no UTF-8; expected keys as text, "
+                             "so rename the folder") from None
+        if (twice := duplicate(key for key, _ in keys)) is not None:
+            raise InputError(f"{printable(plain, 1000)}: key '{printable(twice, 60)}' stands twice in its path")
         shown = printable(plain if system is None else system.unstrip_protocol(plain), 1000)
         form_of_table(plain, shown)
-        found[tuple(folders)] = Part(path, shown, keys, system)
+        found[tuple(folders)] = Part(path, shown, dict(keys), system)
     return [found[folders] for folders in sorted(found)]
+
+
+def _text(quoted: str) -> str:
+    """A key or value as it stands in the name of a folder, where some characters may be `%` and their bytes.
+
+    Raises:
+        UnicodeError: it has bytes that are no UTF-8.
+    """
+    quoted.encode()
+    return unquote(quoted, errors="strict")

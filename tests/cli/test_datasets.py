@@ -48,7 +48,8 @@ def test_parts_and_a_manifest(circuitflow, place):
     names = [f"site={key.replace(' ', '%20')}/part-{i:05}.parquet" for i, key in enumerate(KEYS)]
     assert sorted(contents(place / "out")) == ["_manifest.json", *names]
     manifest = json.loads((place / "out/_manifest.json").read_text())
-    assert manifest["parts"] == [{"file": name, "rows": 5, "source": f"rows/site={key}/0.csv"}
+    assert manifest["parts"] == [{"file": name, "rows": 5, "bytes": (place / "out" / name).stat().st_size,
+                                  "source": f"rows/site={key}/0.csv"}
                                  for name, key in zip(names, KEYS, strict=True)]
     found = pa.dataset.dataset(place / "out", partitioning="hive").to_table()
     x = np.array([i + j / 8 for i in range(3) for j in range(5)])
@@ -123,8 +124,8 @@ def test_rows_of_parts_are_those_of_the_manifest_or_read_by_threads(circuitflow,
 
     assert resumed() == (0, False, 0, True)
     entries = json.loads(whole["_manifest.json"])
-    for damaged in ({}, {"parts": 3}, {"parts": [{"file": [], "rows": 1}]}, {"parts": [{"file": name, "rows": "5"}
-                                                                                       for name in whole]}):
+    for damaged in ({}, {"parts": 3}, {"parts": [{"file": [], "rows": 1, "bytes": 1}]},
+                    {"parts": [{"file": name, "rows": "5", "bytes": len(whole[name])} for name in whole]}):
         (place / "out/_manifest.json").write_text(json.dumps({"run": entries["run"], **damaged}))
         assert resumed() == (0, False, 3, True)
     (place / "out/_manifest.json").rename(place / "out/_run.json")
@@ -135,6 +136,20 @@ def test_rows_of_parts_are_those_of_the_manifest_or_read_by_threads(circuitflow,
     outcome = circuitflow(*COMMAND, "-o", "out/", "--resume")
     assert outcome.status == 2
     assert outcome.err.startswith(f"error: out/{part}: Parquet file size is 4 bytes")
+
+
+@pytest.mark.parametrize(("damage", "message"), [
+    (lambda part: part.write_bytes(part.read_bytes()[:-1]), "Parquet magic bytes not found in footer"),
+    (lambda part: part.write_bytes(b""), "Parquet file size is 0 bytes"),
+    (lambda part: (part.unlink(), part.symlink_to("nowhere")), "it is no file; move it away"),
+    (lambda part: (part.unlink(), os.mkfifo(part)), "it is no file; move it away"),
+])
+def test_a_part_that_is_damaged_after_the_end_is_named(circuitflow, place, damage, message):
+    assert circuitflow(*COMMAND, "-o", "out/").status == 0
+    damage(part := next((place / "out").glob("*/part-00001.parquet")))
+    outcome = circuitflow(*COMMAND, "-o", "out/", "--resume")
+    assert outcome.status == 2
+    assert outcome.err.startswith(f"error: {part.relative_to(place)}: {message}")
 
 
 def test_a_row_that_cannot_be_read_leaves_a_state_that_goes_on(circuitflow, place):

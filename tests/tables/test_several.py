@@ -173,6 +173,8 @@ def test_keys_alone(circuitflow, tmp_path, form):
     (["y=1", "y=__HIVE_DEFAULT_PARTITION__"], "rows/y=__HIVE_DEFAULT_PARTITION__/0.csv: key 'y' has no value; leave "),
     (["y=1/y=2"], "rows/y=1/y=2/0.csv: key 'y' stands twice in its path"),
     (["x=1"], "rows/x=1/0.csv: column 'x' stands in the file and as a key in its path; rename one of the two"),
+    (["y=1", "y=%FF"], "rows/y=%FF/0.csv: its path has bytes that are no UTF-8; expected keys as text, so rename "),
+    (["y=1", os.fsdecode(b"y=\xff")], "rows/y=\\udcff/0.csv: its path has bytes that are no UTF-8; expected keys as "),
 ])
 def test_bad_keys_are_named(circuitflow, tmp_path, product, monkeypatch, folders, message):
     monkeypatch.chdir(tmp_path)
