@@ -319,7 +319,7 @@ def test_the_culprit_in_a_subcircuit_is_linked_for_every_call(tmp_path):
     source = json.dumps({**document, "circuits": {"part": {"file": "part.json"}}}, indent=1)
     findings = found(source, tmp_path)
     assert findings.whys["nodes", 1][0].places == (("nodes", 1),)
-    assert [fault.message.partition(":")[0] for fault in findings.hints] == ["node 'f0/r'", "node 'f1/r'"]
+    assert [fault.message.partition(":")[0] for fault in findings.hints] == ["node 'f0/m'", "node 'f1/m'"]
 
 
 def test_of_many_culprits_few_are_listed():
