@@ -24,6 +24,7 @@ from circuitflow.document.limits import DEFAULT
 from circuitflow.engines.columns import work_alone
 from circuitflow.interpreter.question import Question
 from circuitflow.rows import remote
+from circuitflow.rows.parts import MANIFEST, RUN
 from circuitflow.rows.remote import EACH, Remote
 from circuitflow.rows.summing import Blocks, sum_blocks, sum_rows
 from circuitflow.rows.tables import TableRun
@@ -135,8 +136,13 @@ def measure_files(folder: Path, count: int) -> Files:
     make_rows(rows, 2 * count, count)
     cf.map_files(circuit, rows, out)
     find, _ = both(find_parts, [str(rows)])
-    resume, _ = both(lambda: cf.map_files(circuit, rows, out, resume=True))
-    text = (out / "_manifest.json").read_text(encoding="utf-8")
+
+    def resumed() -> None:
+        (out / MANIFEST).rename(out / RUN)  # as after a kill: a manifest says how many rows its parts have
+        cf.map_files(circuit, rows, out, resume=True)
+
+    resume, _ = both(resumed)
+    text = (out / MANIFEST).read_text(encoding="utf-8")
     manifest = json.loads(text)
     dump, _ = both(lambda: json.dumps(manifest, indent=1))
 

@@ -212,7 +212,8 @@ def of_files(file: Files) -> str:
     trees = " and ".join(f"{math.ceil(math.log2(rows / ROWS)) + 1} for {power(rows)} rows" for rows in TABLES[::2])
     text = table(("files", "to find", "--resume, all parts there", "to write the manifest", "its size",
                   "tasks that count rows, for a sum"), found)
-    return f"{text}\n\nThe client holds at most {trees} of the trees of a sum, and the answers that come early."
+    return (f"{text}\n\nThe client holds at most {trees} of the trees of a sum, and the answers that come early,\n"
+            "fewer than the scheduler has tasks at a time.")
 
 
 # Text -----------------------------------------------------------------------------------------------------------------

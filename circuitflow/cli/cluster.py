@@ -9,12 +9,17 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from circuitflow.cli.streams import pipes_are_errors
+from circuitflow.cli.table import note
 from circuitflow.engines.columns import cores
 from circuitflow.errors import InputError, MissingExtraError
+from circuitflow.rows.remote import need_workers
 from circuitflow.text import printable
 
 _CARE = 1000
 """Milliseconds between two looks at whether a worker has to be started."""
+
+ANSWERS = 5
+"""Seconds within which a scheduler answers; Dask's own default is 30."""
 
 _LOCAL = re.compile(r"local(?::([1-9][0-9]{0,3}))?")
 
@@ -28,7 +33,7 @@ def client_of(cluster: str | None) -> Iterator[Any]:
             scheduler.
 
     Raises:
-        InputError: it is none of these, or no scheduler answers.
+        InputError: it is none of these, no scheduler answers, or it has no workers and none comes.
         MissingExtraError: distributed is not installed.
     """
     if cluster is None:
@@ -45,10 +50,11 @@ def client_of(cluster: str | None) -> Iterator[Any]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     with pipes_are_errors(), _started(int(local[1] or cores())) if local else nullcontext(cluster) as scheduler:
         try:
-            client = distributed.Client(scheduler, set_as_default=False)
+            client = distributed.Client(scheduler, set_as_default=False, timeout=ANSWERS)
         except (OSError, ValueError, ImportError) as error:
             raise InputError(f"{shown}: no scheduler answers: {printable(str(error).partition(chr(10))[0])}") from None
         with client:
+            need_workers(client, note)
             yield client
 
 

@@ -20,6 +20,7 @@ from circuitflow.rows.tables import TableRun
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.output import table_writer
 from circuitflow.tables.places import Part
+from circuitflow.tables.several import first_with_columns
 
 
 def write_sums(parts: Sequence[Part], output: str, task: RowTask, *, mean: bool, json: bool,
@@ -71,6 +72,6 @@ def _kinds_and_totals(run: TableRun, parts: Sequence[Part], cluster: str | None
             yield kinds, lambda: sum_rows(function, batches)
         return
     parts = [absolute(part) for part in parts]
-    kinds = run.agree_with(parts[0])
+    kinds = run.agree_with(first_with_columns(parts, run.task.executor.circuit.limits))
     with client_of(cluster) as client:
         yield kinds, lambda: sum_on(client, run, parts, track)

@@ -20,7 +20,7 @@ from circuitflow.graph.circuit import Circuit
 from circuitflow.tables.opening import open_table, refuse_damage
 from circuitflow.tables.places import Part, find_parts
 from circuitflow.tables.reader import Batch, Reader, Selection, first_of
-from circuitflow.tables.several import open_parts
+from circuitflow.tables.several import first_with_columns, open_parts
 from circuitflow.tables.spans import Span
 from circuitflow.tables.tensors import ENDING, TensorColumns
 from circuitflow.text import duplicate, listing, nearest, printable
@@ -82,8 +82,8 @@ class TableFile:
             InputError: a column is missing or stands twice, a cell cannot be read, or the file was changed.
         """
         with refuse_damage(self.shown), ExitStack() as stack:
-            reader = self._reader(stack) if span is None else open_parts(span.parts, self.limits, stack, self._opened,
-                                                                         self.parts[0])
+            reader = self._reader(stack) if span is None else open_parts(
+                span.parts, self.limits, stack, self._opened, first_with_columns(self.parts, self.limits))
             names = [name.strip() for name in reader.names]
             for name in dtypes:
                 if name not in names:

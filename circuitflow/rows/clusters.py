@@ -19,6 +19,7 @@ from circuitflow.rows.summing import Blocks, Totals, Trees, sum_blocks, totals
 from circuitflow.rows.tables import TableRun
 from circuitflow.tables.places import Part
 from circuitflow.tables.reader import first_of
+from circuitflow.tables.several import first_with_columns
 from circuitflow.tables.spans import Span
 
 
@@ -67,7 +68,8 @@ def sum_on(client: Any, run: TableRun, parts: Sequence[Part], track: Track) -> T
     blocks, parts = Blocks.of(function, first), [absolute(part) for part in parts]
     with Remote(client, run, "nothing is written, so run again, with or without a cluster") as remote:
         spans = remote.spans(parts, run.task.executor.circuit.limits, blocks.rows)
-        answers = remote.in_order(_sum, spans, [span.parts[0].shown for span in spans], blocks, parts[0])
+        like = first_with_columns(parts, run.task.executor.circuit.limits)
+        answers = remote.in_order(_sum, spans, [span.parts[0].shown for span in spans], blocks, like)
         words = f"rows of {parts[0].shown}{' and others' * (len(parts) > 1)}"
         found = (tree for trees in tracked(track, Steps(answers, len(spans)), words)  # type: ignore[arg-type]
                  for tree in trees)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,19 @@ from circuitflow.interpreter.passes import Track, tracked, untracked
 from circuitflow.interpreter.question import References
 from circuitflow.rows.clusters import write_on
 from circuitflow.rows.parts import MANIFEST, RUN, run_of, write_part
-from circuitflow.rows.remote import Steps, need_client
+from circuitflow.rows.remote import Steps, absolute, need_client
 from circuitflow.rows.tables import TableRun
 from circuitflow.rows.task import RowTask, row_task
-from circuitflow.tables.opening import need_arrow
+from circuitflow.tables.opening import need_arrow, refuse_damage
 from circuitflow.tables.places import Part, find_parts
+from circuitflow.tables.several import first_with_columns
 from circuitflow.text import own_version, printable, short
 
 _LEFTOVER = re.compile(r"\.circuitflow\.[0-9a-f]{16}\.part")
 """The name of a file that a kill left unfinished: see `document.output.writer`."""
+
+READERS = 16
+"""Threads that read the ends of parts: most of the time of each is that of the file system."""
 
 
 @checked
@@ -109,6 +114,7 @@ def write_folder(parts: Sequence[Part], output: str, task: RowTask, *, resume: b
     names = [_name(i, part, task.keep) for i, part in enumerate(parts)]
     digest = _digest(parts, task)
     present = _begun(folder, label, names, digest, task.words.resume if not resume else None)
+    rows = _rows(folder, present)
     write(folder / RUN, json.dumps({"run": digest}) + "\n")
     with suppress(FileNotFoundError):
         (folder / MANIFEST).unlink()
@@ -116,23 +122,21 @@ def write_folder(parts: Sequence[Part], output: str, task: RowTask, *, resume: b
         note(f"{label}: {len(present)} of {len(names)} parts are there")
     missing = {name: part for part, name in zip(parts, names, strict=True) if name not in present}
     run = TableRun(task, note=note)
-    if missing:  # the first file decides, also where its part is there
-        run.agree_with(parts[0])
+    if missing:  # the same file decides, also where its part is there
+        run.agree_with(absolute(first_with_columns(parts, task.executor.circuit.limits)))
     writing = _write(run, missing, folder, digest) if client is None else write_on(client, run, missing, folder, digest)
-    rows: dict[str, int] = {}
     for _ in tracked(track, Steps(_noted(writing, rows), len(missing)), f"parts of {label}"):  # type: ignore[arg-type]
         pass
-    if len(rows) < len(missing):
-        raise InputError(f"track ended after {len(rows)} of {len(missing)} files; expected all; go on by "
+    if (done := len(rows) - len(present)) < len(missing):
+        raise InputError(f"track ended after {done} of {len(missing)} files; expected all; go on by "
                          f"{task.words.resume}")
     for leftover in _files(folder)[1] if client is not None else ():  # of workers that were killed
         (folder / leftover).unlink(missing_ok=True)
-    counts = [rows[name] if name in rows else _rows(folder / name) for name in names]
-    entries = [{"file": name, "rows": count, "source": part.shown}
-               for name, count, part in zip(names, counts, parts, strict=True)]
+    entries = [{"file": name, "rows": rows[name], "source": part.shown}
+               for name, part in zip(names, parts, strict=True)]
     write(folder / MANIFEST, json.dumps({"run": digest, "parts": entries}, indent=1) + "\n")
     (folder / RUN).unlink()
-    return sum(counts)
+    return sum(rows.values())
 
 
 def _write(run: TableRun, parts: Mapping[str, Part], folder: Path, digest: str) -> Iterator[tuple[str, int]]:
@@ -153,10 +157,31 @@ def _name(number: int, part: Part, keep: Sequence[str]) -> str:
     return "/".join([*keys, f"part-{number:05}.parquet"])
 
 
-def _rows(path: Path) -> int:
+def _rows(folder: Path, names: set[str]) -> dict[str, int]:
+    """How many rows parts have that are there: by a manifest, otherwise by their own ends, which may be far away.
+
+    Raises:
+        InputError: a part is damaged.
+    """
     import pyarrow.parquet as pq
 
-    return int(pq.read_metadata(path).num_rows)
+    def counted(name: str) -> int:
+        with refuse_damage(printable(str(folder / name), 1000)):
+            return int(pq.read_metadata(folder / name).num_rows)
+
+    rows = {name: count for name, count in _in_manifest(folder).items() if name in names}
+    unknown = sorted(names - rows.keys())
+    with ThreadPoolExecutor(READERS) as pool:
+        return rows | dict(zip(unknown, pool.map(counted, unknown), strict=True))
+
+
+def _in_manifest(folder: Path) -> dict[str, int]:
+    """How many rows parts have by the manifest; nothing where there is none, or a damaged one."""
+    try:
+        parts = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["parts"]
+        return {part["file"]: part["rows"] for part in parts if type(part["rows"]) is int}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return {}
 
 
 def _begun(folder: Path, label: str, names: Sequence[str], digest: str, remedy: str | None) -> set[str]:

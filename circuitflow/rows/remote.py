@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from hashlib import sha256
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple, Self
 from uuid import uuid4
 
@@ -31,6 +32,9 @@ LEAST, EACH = 256, 4
 
 SPAN = 2**26
 """The most rows that a span is made to have; one without stretches may have more."""
+
+NOTED, AWAITED = 5, 300
+"""Seconds for which a cluster without workers is waited for: until it is said, and in all."""
 
 FILES = 64
 """The most files whose rows one task counts: a task costs the scheduler more than a file costs a worker."""
@@ -69,7 +73,7 @@ def need_client(client: Any) -> None:
     """Refuse what is no client of a running cluster.
 
     Raises:
-        InputError: it is none.
+        InputError: it is none, or no worker comes.
         MissingExtraError: distributed is not installed.
     """
     try:
@@ -81,6 +85,29 @@ def need_client(client: Any) -> None:
     if client.asynchronous or client.status != "running":
         raise InputError(f"client is {'asynchronous' if client.asynchronous else client.status}; expected a "
                          "distributed.Client that is connected, not asynchronous")
+    need_workers(client, warnings.warn)
+
+
+def need_workers(client: Any, say: Callable[[str], None]) -> None:
+    """Wait for a worker where a cluster has none yet; what is waited for is said after a while.
+
+    Raises:
+        InputError: none comes, or the scheduler is lost.
+    """
+    try:
+        if client.nthreads():
+            return
+        with suppress(TimeoutError):
+            client.wait_for_workers(1, NOTED)
+            return
+        say(f"the cluster has no workers yet; they are waited for, {AWAITED} seconds at most")
+        with suppress(TimeoutError):
+            client.wait_for_workers(1, AWAITED - NOTED)
+            return
+    except OSError:
+        raise InputError("the scheduler of the cluster is lost; nothing is begun") from None
+    raise InputError(f"the cluster has no workers, and none came in {AWAITED} seconds; start some, such as by `dask "
+                     "worker ADDRESS`")
 
 
 class Remote:
@@ -116,7 +143,7 @@ class Remote:
         return threads
 
     def ask(self, work: Callable[..., Any], items: Sequence[Any], places: Sequence[str],
-            *arguments: Any) -> Iterator[tuple[int, Any]]:
+            *arguments: Any, is_near: bool = False) -> Iterator[tuple[int, Any]]:
         """What the workers answer for items: the number of an item and its answer, in the order in which they end.
 
         After a fault, the items before it are still awaited, so that the first item at fault is the one reported.
@@ -126,6 +153,7 @@ class Remote:
             items: the items.
             places: the items in errors.
             arguments: more arguments, the same for each item.
+            is_near: whether the scheduler gets an item only when all are answered but the last few before it.
 
         Raises:
             InputError: the scheduler is lost, workers do not have this version of circuitflow, or die one after the
@@ -136,13 +164,15 @@ class Remote:
 
         job = Job(self._digest, own_version(), work, arguments)
         token, most = f"{self._token}-{uuid4().hex}", max(LEAST, EACH * self.threads)
-        waiting = iter(range(len(items)))
-        futures: dict[int, Any] = {}
+        sent, end = 0, len(items)
+        futures: dict[int, Any] = {}  # by number, in ascending order
         errors: dict[int, Exception] = {}
         done = as_completed(loop=self._client.loop)
         try:
             while True:
-                if len(futures) <= most // 2 and (numbers := [*islice(waiting, most - len(futures))]):
+                taken = sent - next(iter(futures), sent) if is_near else len(futures)
+                if taken <= most // 2 and (numbers := range(sent, min(sent + most - taken, end))):
+                    sent = numbers.stop
                     new = self._client.map(_work, [items[i] for i in numbers], key=[(token, i) for i in numbers],
                                            question=self._question, job=job, batch_size=None)
                     futures.update(zip(numbers, new, strict=True))
@@ -157,7 +187,7 @@ class Remote:
                     if isinstance(outcome, _Answer):
                         yield number, outcome.value
                         continue
-                    errors[number], waiting = outcome, iter(())
+                    errors[number], end = outcome, sent
                     self._client.cancel([futures.pop(i) for i in list(futures) if i > number])
             if errors:
                 raise errors[min(errors)]
@@ -175,13 +205,13 @@ class Remote:
 
     def in_order(self, work: Callable[..., Any], items: Sequence[Any], places: Sequence[str],
                  *arguments: Any) -> Iterator[Any]:
-        """What `ask` gives, in the order of the items.
+        """What `ask` gives, in the order of the items. Fewer answers wait than the scheduler has tasks at a time.
 
         Raises:
             CircuitflowError: see `ask`.
         """
         answers, following = dict[int, Any](), 0
-        for number, answer in self.ask(work, items, places, *arguments):
+        for number, answer in self.ask(work, items, places, *arguments, is_near=True):
             answers[number] = answer
             while following in answers:
                 yield answers.pop(following)

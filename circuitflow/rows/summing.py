@@ -13,7 +13,7 @@ import numpy as np
 from circuitflow.errors import InputError
 from circuitflow.gates.shapes import show
 from circuitflow.rows.answering import RowFunction
-from circuitflow.rows.fixed_order import Tree, add_rows, cut, join_trees, joined, one_thread, rounded, trees, two_sum
+from circuitflow.rows.fixed_order import RowAdder, Tree, cut, join_trees, joined, one_thread, rounded, trees, two_sum
 from circuitflow.tables.reader import Batch
 
 BYTES, ROWS = 2**22, 2**16
@@ -118,22 +118,23 @@ def sum_blocks(function: RowFunction, batches: Iterable[Batch], blocks: Blocks, 
     Raises:
         CircuitflowError: see `sum_rows`.
     """
+    add = RowAdder()
     with one_thread(over_rows=True):
-        return trees((_sums(function, block) for block in _cut(batches, blocks)), _add_all, first)
+        return trees((_sums(function, block, add) for block in _cut(batches, blocks)), _add_all, first)
 
 
 def totals(function: RowFunction, rows: int, found: Iterable[Tree[list[Any]]]) -> Totals:
     """The sums of all rows, by those of their blocks."""
-    none = [_sum(np.zeros((1, *shape), function.dtypes[name])) for name, shape in function.shapes.items()]
+    none = [_sum(np.zeros((1, *shape), function.dtypes[name]), RowAdder()) for name, shape in function.shapes.items()]
     columns = join_trees(found, _add_all) if rows else none
     return Totals(rows, dict(zip(function.shapes, columns, strict=True)),
                   {name: sum_dtype(dtype) for name, dtype in function.dtypes.items()})
 
 
-def _sums(function: RowFunction, block: Batch) -> list[Any]:
+def _sums(function: RowFunction, block: Batch, add: RowAdder) -> list[Any]:
     """The sums of the columns of results; `Blocks` are small enough that they come at once."""
     (columns,) = function(block)
-    return [*map(_sum, columns)]
+    return [_sum(column, add) for column in columns]
 
 
 def _add_all(x: Sequence[Any], y: Sequence[Any]) -> list[Any]:
@@ -141,10 +142,10 @@ def _add_all(x: Sequence[Any], y: Sequence[Any]) -> list[Any]:
 
 
 @np.errstate(all="ignore")
-def _sum(column: Any) -> Any:
+def _sum(column: Any, add: RowAdder) -> Any:
     """The sum along the first axis: a `Sum`, or an array of Python's integers, which are exact."""
     if column.dtype.kind == "f":
-        return add_rows(column)
+        return add(column)
     column = column.astype(sum_dtype(column.dtype))
     high, low = (np.asarray(half.sum(axis=0)).astype(object) for half in (column >> 32, column & 0xFFFFFFFF))
     return np.asarray(high * 2**32 + low, object)

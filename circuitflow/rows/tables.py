@@ -38,9 +38,11 @@ class TableRun:
     Attributes:
         task: the question.
         kinds: of the results, which all tables must have; the first table that is opened decides where None.
+        like: the file whose columns a file has that does not say which; None where no other file does.
     """
 
-    def __init__(self, task: RowTask, *, kinds: Kinds | None = None, note: Callable[[str], None] = lambda text: None,
+    def __init__(self, task: RowTask, *, kinds: Kinds | None = None, like: Part | None = None,
+                 note: Callable[[str], None] = lambda text: None,
                  track: Callable[[Iterable[Batch], str, int | None], Iterable[Batch]] = lambda batches, *_: batches
                  ) -> None:
         """Set up.
@@ -48,17 +50,18 @@ class TableRun:
         Args:
             task: the question.
             kinds: see the class.
+            like: see the class.
             note: takes what is to be said of the first table.
             track: shows progress, of the batches of a table, words, and how many there are if that is known.
         """
-        self.task, self.kinds = task, kinds
+        self.task, self.kinds, self.like = task, kinds, like
         self._note, self._track = note, track
         self._functions: dict[tuple[tuple[str, int], ...], RowFunction] = {}
         self._lock = Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy has the question and the kinds, without notes and progress."""
-        return partial(TableRun, kinds=self.kinds), (self.task,)
+        """A copy has the question, the kinds and the file for columns, without notes and progress."""
+        return partial(TableRun, kinds=self.kinds, like=self.like), (self.task,)
 
     def write(self, parts: Sequence[Part], output: str, form: str, finish: Callable[[], None] = lambda: None) -> int:
         """Write the columns that are kept, and one for every output and every gradient, in the order of the rows.
@@ -91,9 +94,12 @@ class TableRun:
     def agree_with(self, part: Part) -> dict[str, Any]:
         """Take the kinds of results from a file, whose rows are not read: those of later ones must be the same.
 
+        A later file that does not say which columns it has, has those of this one.
+
         Raises:
             InputError, MissingExtraError: see `write`.
         """
+        self.like = part
         with refuse_damage(part.shown), ExitStack() as stack:
             return self._open([part], stack)[-1]
 
@@ -104,7 +110,7 @@ class TableRun:
 
         Args:
             parts: the files of the table.
-            like: the file whose columns all must have; the first by default.
+            like: the file whose columns all must have; see `open_parts`.
             skip: the number of rows of the first file that are left out.
 
         Raises:
@@ -119,8 +125,11 @@ class TableRun:
     def _open(self, parts: Sequence[Part], stack: ExitStack,
               like: Part | None = None) -> tuple[Reader, Match, RowFunction, dict[str, Any]]:
         """A table, its columns, the function of its batches, and the kinds of its results."""
-        task, place = self.task, parts[0].shown
-        reader = open_parts(parts, task.executor.circuit.limits, stack, like=like)
+        task, limits = self.task, self.task.executor.circuit.limits
+        reader = open_parts(parts, limits, stack, like=like)
+        if reader.is_blank and self.like is not None:
+            reader = open_parts(parts, limits, stack, like=self.like)
+        place = reader.place
         match = match_columns(task, reader, place)
         function = self._function(task.sizes(match.lengths))
         kinds = dict(zip(task.keep, map(reader.type_of, match.selection.kept), strict=True))

@@ -52,7 +52,7 @@ class JsonLines(TextReader):
         objects = self._parsed()
         first = list(islice(objects, 1))
         self._objects = chain(first, objects)
-        self.names = list(first[0][1]) if first else []
+        self.names, self.is_blank = list(first[0][1]) if first else [], not first
 
     def batches(self, selection: Selection) -> Iterator[Batch]:
         """The rows in order."""

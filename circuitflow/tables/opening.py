@@ -86,10 +86,16 @@ def open_table(table: str, shown: str, limits: Limits, stack: ExitStack, file: B
     if form == "arrow":
         import pyarrow as pa
 
-        reader = stack.enter_context(pa.ipc.open_file(file or _file(table, stack)))
-        count = reader.num_record_batches
-        return ArrowColumns(reader.schema, count,
-                            lambda names, group: (reader.get_batch(i).select(names) for i in range(count)), shown)
+        file = file or _file(table, stack)
+        whole = stack.enter_context(pa.ipc.open_file(file))
+        count, present = whole.num_record_batches, whole.schema.names
+
+        def read(names: Sequence[str], group: int) -> Iterator[Any]:
+            fields = pa.ipc.IpcReadOptions(included_fields=[present.index(name) for name in names])
+            with pa.ipc.open_file(file, options=fields) as reader:
+                yield from (reader.get_batch(i).select(names) for i in range(count))
+
+        return ArrowColumns(whole.schema, count, read, shown)
     plain = ending.removesuffix(".gz")
     if file is None:
         file = sys.stdin.buffer if table == "-" else _file(table, stack)

@@ -90,9 +90,11 @@ class Reader:
         names: of the columns, as they stand in the file.
         total: the number of batches, or None where it is not known.
         place: where the rows come from, in words.
+        is_blank: whether it has no rows and, for want of them, no names of columns.
     """
 
     place = ""
+    is_blank = False
     names: Sequence[str] = ()
     total: int | None = None
 

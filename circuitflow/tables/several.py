@@ -23,6 +23,22 @@ Opened = Callable[[Part, BinaryIO | None], None]
 """Called with a file when it is opened."""
 
 
+def first_with_columns(parts: Sequence[Part], limits: Limits) -> Part:
+    """The first of the files of a table that says which columns there are; the first of all where none does.
+
+    Only JSON Lines without rows do not say it.
+
+    Raises:
+        InputError, MissingExtraError: a file cannot be read, or see `open_table`.
+    """
+    if len(parts) > 1 and form_of_table(parts[0].path, parts[0].shown) == "lines":
+        for part in parts:
+            with refuse_damage(part.shown), ExitStack() as stack:
+                if not open_table(part.path, part.shown, limits, stack, part.open(stack)).is_blank:
+                    return part
+    return parts[0]
+
+
 def open_parts(parts: Sequence[Part], limits: Limits, stack: ExitStack,
                opened: Opened = lambda part, file: None, like: Part | None = None) -> Reader:
     """The table in one or several files, one after the other, which `stack` closes.
@@ -34,7 +50,7 @@ def open_parts(parts: Sequence[Part], limits: Limits, stack: ExitStack,
         limits: how large things in them may be.
         stack: closes them.
         opened: is called with each file that is opened.
-        like: the file whose columns all must have; the first by default.
+        like: the file whose columns all must have; by default that of `first_with_columns`.
 
     Raises:
         InputError, MissingExtraError, OSError: see `open_table`, for the first file.
@@ -47,7 +63,7 @@ def open_parts(parts: Sequence[Part], limits: Limits, stack: ExitStack,
 
     if len(parts) == 1 and not parts[0].keys and like in (None, parts[0]):
         return reader(parts[0], stack)
-    return Parts(parts, reader, limits, stack, like or parts[0])
+    return Parts(parts, reader, limits, stack, like or first_with_columns(parts, limits))
 
 
 class Parts(Reader):
@@ -66,6 +82,7 @@ class Parts(Reader):
             self._first = open_part(first, self._stack)
         self._own = [name.strip() for name in self._first.names]
         self.place, self.names, self._is_open = first.shown, [*self._own, *first.keys], first is parts[0]
+        self.is_blank = self._first.is_blank
         for key in first.keys:
             if key in self._own:
                 raise InputError(f"{first.shown}: column '{printable(key, 60)}' stands in the file and as a key in its "
@@ -87,7 +104,8 @@ class Parts(Reader):
             is_open = self._is_open and not number
             with self._stack if is_open else ExitStack() as stack, refuse_damage(part.shown):
                 reader = self._first if is_open else self._open(part, stack)
-                yield from self._of_part(part, reader, selection, 0 if number else skip)
+                if not reader.is_blank:
+                    yield from self._of_part(part, reader, selection, 0 if number else skip)
 
     def _of_part(self, part: Part, reader: Reader, selection: Selection, skip: int) -> Iterator[Batch]:
         places = self._places(reader, selection)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pyarrow as pa
@@ -106,6 +107,34 @@ def test_what_is_missing_is_written_and_strays_are_refused(circuitflow, place):
     (place / "out/part-00007.parquet").write_bytes(b"")
     outcome = circuitflow(*COMMAND, "-o", "out", "--resume")
     assert outcome.err == "error: out: 'part-00007.parquet' is no part of this run; move it away\n"
+
+
+def test_rows_of_parts_are_those_of_the_manifest_or_read_by_threads(circuitflow, place, monkeypatch):
+    assert circuitflow(*COMMAND, "-o", "out/").status == 0
+    whole, threads = contents(place / "out"), []
+    read_metadata = pa.parquet.read_metadata
+    monkeypatch.setattr(pa.parquet, "read_metadata", lambda path: threads.append(
+        threading.current_thread()) or read_metadata(path))
+
+    def resumed():
+        threads.clear()
+        outcome = circuitflow(*COMMAND, "-o", "out/", "--resume")
+        return outcome.status, threading.main_thread() in threads, len(threads), contents(place / "out") == whole
+
+    assert resumed() == (0, False, 0, True)
+    entries = json.loads(whole["_manifest.json"])
+    for damaged in ({}, {"parts": 3}, {"parts": [{"file": [], "rows": 1}]}, {"parts": [{"file": name, "rows": "5"}
+                                                                                       for name in whole]}):
+        (place / "out/_manifest.json").write_text(json.dumps({"run": entries["run"], **damaged}))
+        assert resumed() == (0, False, 3, True)
+    (place / "out/_manifest.json").rename(place / "out/_run.json")
+    assert resumed() == (0, False, 3, True)
+    (place / "out/_manifest.json").rename(place / "out/_run.json")
+    part = next(name for name in whole if name.endswith("1.parquet"))
+    (place / "out" / part).write_bytes(b"PAR1")
+    outcome = circuitflow(*COMMAND, "-o", "out/", "--resume")
+    assert outcome.status == 2
+    assert outcome.err.startswith(f"error: out/{part}: Parquet file size is 4 bytes")
 
 
 def test_a_row_that_cannot_be_read_leaves_a_state_that_goes_on(circuitflow, place):

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.cli import fit_progress
 from circuitflow.fitting.stochastic import Progress
+from support.suite import GUARD, ROOT
 
 pytest.importorskip("optax")
 
@@ -100,3 +104,48 @@ def test_a_line_of_a_log_says_how_far_training_is(monkeypatch, capsys):
     assert capsys.readouterr().err.splitlines() == [
         "step 3, epoch 1 of 5: loss 0.333333, gradient norm 2, 1.6 rows a second, 235 s left",
         "step 5, epoch 2 of 5: loss 0.5, gradient norm 2, validation loss 0.25, 1.52 rows a second, 93 s left"]
+
+
+# Devices --------------------------------------------------------------------------------------------------------------
+
+ON_DEVICES = """
+import sys
+from circuitflow.cli import main
+from circuitflow.fitting.devices import Devices
+
+find = Devices.__init__
+
+def told(self, device):
+    find(self, device)
+    print(f"{device}: {self.words}", flush=True)
+
+Devices.__init__ = told
+for device in ("all", "cpu", "abacus"):
+    sys.argv = ["circuitflow", "fit", "net.json", "--device", device, "-o", f"{device}.json"]
+    try:
+        main()
+    except SystemExit as end:
+        print(f"{device}: {end.code or 0}", flush=True)
+"""
+
+
+def test_device_shares_the_rows_or_names_one(net):
+    pytest.importorskip("jax")
+    net.write_text(json.dumps({
+        "circuitflow": "1.1", "nodes": [
+            {"id": "t", "gate": "input"}, {"id": "y", "gate": "input"},
+            {"id": "w", "gate": "parameter", "value": 0.5}, {"id": "s", "gate": "mul", "inputs": ["w", "t"]},
+            {"id": "r", "gate": "sub", "inputs": ["y", "s"]}, {"id": "l", "gate": "square", "inputs": ["r"]}],
+        "outputs": ["l"], "fit": {"data": {"file": "rows.csv"}, "loss": "l", "method": {"name": "adam"},
+                                  "batch_size": 8, "epochs": 1}}))
+    done = subprocess.run([sys.executable, "-c", ON_DEVICES], cwd=net.parent, capture_output=True, text=True,
+                          timeout=GUARD, check=False,
+                          env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu",
+                               "XLA_FLAGS": "--xla_force_host_platform_device_count=3"})
+    assert [line for line in done.stdout.splitlines() if line.startswith(("all:", "cpu:", "abacus:"))] == [
+        "all: 3 × cpu, processes: 1", "all: 0", "cpu: cpu", "cpu: 0", "abacus: 2"], done.stderr
+    assert "error: there is no device 'abacus' for the engine jax; there is " in done.stderr
+    shared, alone = (cf.load(net.parent / f"{name}.json").values for name in ("all", "cpu"))
+    assert alone["w"] != 0.5
+    np.testing.assert_allclose(shared["w"], alone["w"], rtol=1e-12)
+    assert not (net.parent / "abacus.json").exists()

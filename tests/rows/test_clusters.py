@@ -17,6 +17,7 @@ import pytest
 from distributed import Client, LocalCluster
 
 import circuitflow as cf
+from circuitflow.cli import cluster as cluster_option
 from circuitflow.document.limits import DEFAULT
 from circuitflow.interpreter.passes import untracked
 from circuitflow.interpreter.question import Question
@@ -27,7 +28,7 @@ from circuitflow.rows.tables import TableRun
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.places import find_parts
 from support import deadly_files
-from support.documents import document
+from support.documents import circuit, document
 from support.suite import GUARD, ROOT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="kills")
@@ -63,7 +64,7 @@ class Table:
         text = document({"id": "x", "gate": "input"}, {"id": "w", "gate": "parameter", "value": w.tolist()},
                         "xw = mul(w, x)", "p = matmul(xw, w)", "t = tanh(p)", "f = reduce_sum(t)", outputs=["f"])
         (folder / "c.json").write_text(text)
-        self.circuit = cf.loads(text)
+        self.circuit, self.wrt = cf.loads(text), ["x"]
 
     def add(self, *names, x=None):
         for name in names:
@@ -72,8 +73,8 @@ class Table:
                                    self.folder / "rows" / f"{name}.parquet", row_group_size=64)
 
     def map(self, folder, **more):
-        return cf.map_files(self.circuit, f"deadly://{self.folder}/rows", self.folder / folder, wrt=["x"], keep=["id"],
-                            **more)
+        return cf.map_files(self.circuit, f"deadly://{self.folder}/rows", self.folder / folder, wrt=self.wrt,
+                            keep=["id"], **more)
 
     def contents(self, folder):
         root = self.folder / folder
@@ -126,6 +127,31 @@ def test_many_answers_come_in_one_message(client, monkeypatch):
     assert sorted(found) == [(i, 2 * i) for i in range(100)]
     assert sum(calls) == 100
     assert len(calls) < 50
+
+
+def wait_for_those_after(folder, item):
+    """Item 0 waits for the three after it, and then a while for the one after these."""
+    (folder / str(item)).touch()
+    end = None
+    while not item and not (folder / "4").exists():
+        end = end or (time.monotonic() + 0.5 if all((folder / name).exists() for name in "123") else None)
+        if end and time.monotonic() > end:
+            break
+        time.sleep(0.01)
+    return item
+
+
+def test_few_answers_wait_for_an_earlier_one(client, tmp_path, monkeypatch):
+    monkeypatch.setattr(remote, "LEAST", 4)
+    monkeypatch.setattr(remote, "EACH", 0)
+    answered = []
+    with remote.Remote(client, tmp_path, "") as asked:
+        ask = asked.ask
+        monkeypatch.setattr(asked, "ask", lambda *more, **options: (
+            answered.append(number) or (number, answer) for number, answer in ask(*more, **options)))
+        assert [*asked.in_order(wait_for_those_after, range(20), [""] * 20)] == [*range(20)]
+    assert sorted(answered[:4]) == [0, 1, 2, 3]
+    assert sorted(answered) == [*range(20)]
 
 
 @pytest.mark.long
@@ -252,16 +278,59 @@ def test_what_is_no_client_is_refused(table, client, monkeypatch):
     assert not (table.folder / "out").exists()
 
 
+@pytest.fixture
+def empty(monkeypatch):
+    """A cluster without workers, for which nobody waits long."""
+    monkeypatch.setattr(remote, "NOTED", 0.01)
+    monkeypatch.setattr(remote, "AWAITED", 0.02)
+    with LocalCluster(n_workers=0, silence_logs=50, processes=False, protocol="tcp", **START) as started:
+        yield started
+
+
+def test_a_cluster_without_workers_is_said_and_refused(table, circuitflow, empty, monkeypatch):
+    table.add("0")
+    none = "the cluster has no workers, and none came in 0.02 seconds; start some, such as by `dask worker ADDRESS`"
+    yet = "the cluster has no workers yet; they are waited for, 0.02 seconds at most"
+    said = []
+    with monkeypatch.context() as patch, Client(empty, set_as_default=False) as client:
+        patch.setattr(remote.warnings, "warn", said.append)
+        with pytest.raises(cf.InputError) as error:
+            table.map("out", client=client)
+    assert (said, str(error.value)) == ([yet], none)
+    outcome = circuitflow("run", str(table.folder / "c.json"), "--table", str(table.folder / "rows"), "--cluster",
+                          empty.scheduler_address, "-o", f"{table.folder}/out/")
+    assert (outcome.status, outcome.out, outcome.err) == (2, "", f"note: {yet}\nerror: {none}\n")
+    assert not (table.folder / "out").exists()
+
+
+def test_workers_that_come_late_are_waited_for(table, empty, monkeypatch):
+    monkeypatch.setattr(remote, "AWAITED", GUARD)
+    table.add("0")
+    with Client(empty, set_as_default=False) as client:
+        monkeypatch.setattr(remote.warnings, "warn", lambda text: empty.scale(1))
+        assert table.map("out", client=client) == 200
+
+
+def test_an_address_without_a_scheduler_is_said_soon(circuitflow, tmp_path, monkeypatch):
+    assert 0 < cluster_option.ANSWERS < 10
+    monkeypatch.setattr(cluster_option, "ANSWERS", 0.1)
+    (tmp_path / "r.csv").write_text("x,y\n1,2\n")
+    outcome = circuitflow("run", str(ROOT / "circuits/staged.json"), "--table", str(tmp_path / "r.csv"), "--sum",
+                          "--cluster", "tcp://127.0.0.1:1")
+    assert (outcome.status, outcome.out) == (2, "")
+    assert outcome.err.startswith("error: --cluster tcp://127.0.0.1:1: no scheduler answers: Timed out trying to "
+                                  "connect to tcp://127.0.0.1:1 after 0.1 s")
+
+
 # Sums -----------------------------------------------------------------------------------------------------------------
 
 @pytest.fixture
 def sums(table, client, monkeypatch):
     """A function that gives the sums of the rows, here or on the cluster."""
     monkeypatch.setattr(summing, "ROWS", 64)
-    executor = cf.Executor(table.circuit)
-    task = RowTask(executor, Question(executor, None, ["x"]))
-
     def computed(client=client, **more):
+        executor = cf.Executor(table.circuit)
+        task = RowTask(executor, Question(executor, None, table.wrt))
         found = find_parts([f"deadly://{table.folder}/rows"])
         run = TableRun(task)
         if client is not None:
@@ -297,8 +366,8 @@ def test_a_task_counts_the_rows_of_several_files(table, client, monkeypatch):
     asked = []
     with remote.Remote(client, None, "") as on_workers:
         ask = on_workers.ask
-        monkeypatch.setattr(on_workers, "ask", lambda work, items, *more: asked.append([*map(len, items)]) or ask(
-            work, items, *more))
+        monkeypatch.setattr(on_workers, "ask", lambda work, items, *more, **options: asked.append(
+            [*map(len, items)]) or ask(work, items, *more, **options))
         monkeypatch.setattr(remote, "EACH", 1)
         spans = on_workers.spans(found, DEFAULT, 64)
     assert asked == [[5, 5, 5, 5, 1]]  # on four threads
@@ -308,6 +377,14 @@ def test_a_task_counts_the_rows_of_several_files(table, client, monkeypatch):
 def test_the_sum_of_no_rows_is_that_of_one_process(table, sums):
     table.add("0", x=np.zeros(0))
     assert sums() == sums(None) == {"f": 0, "dx": 0}
+
+
+def test_json_lines_without_rows_are_taken(table, sums, client):
+    for name, rows in (("0", 0), ("1", 30), ("2", 0), ("3", 100)):
+        (table.folder / f"rows/{name}.jsonl").write_text('{"x": 1.5, "id": "a"}\n' * rows)
+    assert sums() == sums(None)
+    assert table.map("out", client=client) == table.map("one") == 130
+    assert table.contents("one") == table.contents("out")
 
 
 def test_a_fault_of_a_row_is_that_of_one_process(table, sums):
@@ -321,6 +398,45 @@ def test_a_fault_of_a_row_is_that_of_one_process(table, sums):
     with pytest.raises(cf.InputError) as error:
         sums()
     assert str(error.value) == str(alone.value)
+
+
+def told(work):
+    with pytest.raises(cf.InputError) as error:
+        work()
+    return str(error.value)
+
+
+@pytest.mark.parametrize(("form", "shape", "message"), [
+    ("parquet", [2], "2.parquet: row 151 (row group 3), column 'x': a list of 3; expected 2"),
+    ("parquet", ["n"], "2.parquet: row 151 (row group 3), column 'x': a list of 3; expected 2, as before it"),
+    ("csv", [], "2.csv: row 151 (line 152), column 'x': 'oops' is no number; expected float64")])
+def test_a_fault_is_named_in_the_same_words_everywhere(table, client, sums, form, shape, message):
+    table.circuit = circuit({"id": "x", "gate": "input", "shape": shape}, "f = reduce_sum(x)", outputs=["f"])
+    table.wrt = [] if shape == ["n"] else ["x"]
+    for name in "0123":
+        rows = [0.5] * 200 if form == "csv" else [[0.5, 1.5]] * 200
+        if name == "2":
+            rows[150] = "oops" if form == "csv" else [1.0, 2.0, 3.0]
+        path = table.folder / f"rows/{name}.{form}"
+        if form == "csv":
+            path.write_text("x,id\n" + "".join(f"{x},a\n" for x in rows))
+        else:
+            pa.parquet.write_table(pa.table({"x": rows, "id": ["a"] * 200}), path, row_group_size=64)
+    faults = [told(lambda: table.map("one")), told(lambda: table.map("out", client=client)),
+              told(lambda: sums(None)), told(sums)]
+    assert faults == [f"deadly://{table.folder}/rows/{message}"] * 4
+    assert "_manifest.json" not in {*table.contents("one"), *table.contents("out")}
+
+
+def test_what_a_fit_refuses_is_named_in_the_same_words_everywhere(table, client):
+    for name in "0123":
+        table.add(name, x=[np.nan if (name, i) == ("2", 150) else i / 200 for i in range(200)])
+    line = circuit({"id": "x", "gate": "input"}, {"id": "w", "gate": "parameter", "value": 0.5}, "wx = mul(w, x)",
+                   "r = sub(wx, x)")
+    faults = [told(lambda there=there: cf.fit(line, f"{table.folder}/rows", residuals="r", client=there))
+              for there in (None, client)]
+    assert faults == [f"{table.folder}/rows/2.parquet: row 151 (row group 3), column 'x': nan; expected a finite "
+                      "number; fill it in, or take the row out"] * 2
 
 
 def test_a_file_with_other_columns_is_refused_as_by_one_process(table, sums):

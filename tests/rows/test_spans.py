@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from contextlib import ExitStack
 from itertools import accumulate
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from circuitflow.document.limits import DEFAULT
 from circuitflow.rows.fixed_order import join, join_trees, trees
+from circuitflow.tables.opening import open_table
 from circuitflow.tables.places import Part, find_parts
 from circuitflow.tables.reader import Selection, first_of
 from circuitflow.tables.several import open_parts
@@ -90,3 +92,32 @@ def test_the_row_groups_of_a_file_are_its_stretches(tmp_path):
         with ExitStack() as stack:
             found.append(open_parts(find_parts([str(tmp_path / name)]), DEFAULT, stack).stretches())
     assert found == [[4, 4, 2], [2]]
+
+
+def test_rows_are_counted_and_columns_read_without_the_rest_of_the_file():
+    class Counted(io.BytesIO):
+        taken = 0
+
+        def read(self, size=-1):
+            data = super().read(size)
+            self.taken += len(data)
+            return data
+
+    rows = 50_000
+    table = pa.table({"x": np.arange(1.0 * rows), **{name: np.sqrt(np.arange(rows)) for name in "abcdefg"}})
+    for name, counting, reading in (("r.parquet", 0.05, 0.3), ("r.arrow", 0.2, 0.2)):
+        whole = io.BytesIO()
+        if name == "r.parquet":
+            pa.parquet.write_table(table, whole, row_group_size=rows // 5)
+        else:
+            with pa.ipc.new_file(whole, table.schema) as writer:
+                writer.write_table(table, max_chunksize=rows // 5)
+        file = Counted(whole.getvalue())
+        with ExitStack() as stack:
+            reader = open_table(name, name, DEFAULT, stack, file)
+            assert sum(reader.stretches()) == rows
+            assert file.taken < counting * len(whole.getvalue()), name
+            file.taken = 0
+            found = [*reader.batches(Selection({"x": (0, "float64")}, []))]
+            assert file.taken < reading * len(whole.getvalue()), name
+        np.testing.assert_array_equal(np.concatenate([batch.inputs["x"] for batch in found]), table["x"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from fractions import Fraction
 
 import numpy as np
@@ -12,7 +13,7 @@ import circuitflow as cf
 from circuitflow.interpreter.question import Question
 from circuitflow.rows import summing
 from circuitflow.rows.answering import RowFunction
-from circuitflow.rows.fixed_order import add_rows, cut, join, joined, rounded, two_sum
+from circuitflow.rows.fixed_order import RowAdder, cut, join, joined, rounded, two_sum
 from circuitflow.rows.summing import sum_rows
 from circuitflow.rows.task import RowTask
 from circuitflow.tables.reader import Batch
@@ -41,8 +42,9 @@ def test_rows_and_blocks_are_one_tree(rows):
     random = np.random.default_rng(rows)
     column = random.standard_normal((rows, 3)) * 10.0 ** random.integers(-20, 20, (rows, 3))
     one_by_one = join(((row, np.zeros(3)) for row in column), two_sum)
+    add = RowAdder()
     for size in (1, 2, 4, 32, 128):
-        in_blocks = join((add_rows(column[i : i + size]) for i in range(0, rows, size)), two_sum)
+        in_blocks = join((add(column[i : i + size]) for i in range(0, rows, size)), two_sum)
         np.testing.assert_array_equal(in_blocks, one_by_one)
 
 
@@ -51,7 +53,20 @@ def test_what_is_rounded_away_is_kept(shape):
     random = np.random.default_rng(0)
     column = random.standard_normal((1001, *shape)) * 10.0 ** random.integers(-9, 9, (1001, *shape))
     exact = [float(sum(map(Fraction, numbers))) for numbers in column.reshape(1001, -1).T]
-    np.testing.assert_array_equal(np.ravel(rounded(add_rows(column))), exact)
+    np.testing.assert_array_equal(np.ravel(rounded(RowAdder()(column))), exact)
+
+
+def test_another_column_is_added_up_in_the_same_memory():
+    """Workers of Dask give memory back at once, and fresh pages took most of the time of a sum."""
+    add, column = RowAdder(), np.random.default_rng(0).standard_normal(2**16 + 1)
+    first = add(column)
+    tracemalloc.start()
+    try:
+        assert add(column) == first
+        assert tracemalloc.get_traced_memory()[1] < column.nbytes / 8
+    finally:
+        tracemalloc.stop()
+    assert first == add(column.reshape(-1, 1)) == RowAdder()(column)
 
 
 def test_blocks_end_where_they_end_however_the_rows_come():

@@ -11,6 +11,8 @@ import os
 import sys
 import traceback
 
+import numba
+
 NOBODY = 65534
 
 
@@ -71,9 +73,11 @@ if __name__ == "__main__":
     from circuitflow.cli.main import COMMANDS
     for command in COMMANDS:
         importlib.import_module(f"circuitflow.cli.{command}")
-    for module in ("email.parser", "importlib.metadata", "pyarrow.csv", "pyarrow.parquet", "rich.table",
-                   "circuitflow.engines.staged.floats", "circuitflow.interpreter.check"):
+    for module in ("email.parser", "importlib.metadata", "pyarrow.csv", "pyarrow.parquet", "rich.console", "rich.table",
+                   "scipy.optimize", "circuitflow.engines.staged.floats", "circuitflow.engines.staged.rows",
+                   "circuitflow.fitting.fit", "circuitflow.interpreter.check", "circuitflow.rows.tables"):
         importlib.import_module(module)
+    numba.njit(lambda: 0)()  # the first call imports most of numba
     found = []
     for case in cases:
         sys.stdout.flush()

@@ -217,6 +217,38 @@ def test_files_that_do_not_go_together(circuitflow, tmp_path, product, monkeypat
     assert not os.path.exists("out.csv")
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("names", [["a"], ["b/0", "c"], ["a", "b/0", "b/1"]])
+def test_files_without_rows_are_taken(circuitflow, tmp_path, product, rows, scatter, form, names):
+    folder, expected = scatter(form), []
+    for i, name in enumerate(["a", "b/0", "b/1", "c"]):
+        if name in names:
+            (folder / f"{name}.{form}").write_bytes(b"\n" if form == "jsonl" else encoded(rows.slice(0, 0), form))
+        else:
+            expected += rows["id"].to_pylist()[10 * i : 10 * i + 10]
+    found = answers(circuitflow, product, folder)
+    assert [line.partition(",")[0] for line in found.splitlines()] == ["id", *expected]
+    command = ["run", product, "--table", str(folder), "--engine", "interpreter"]
+    assert circuitflow(*command, "--keep", "id", "-o", f"{tmp_path}/out/").status == 0
+    parts = [pa.parquet.read_table(tmp_path / f"out/part-0000{i}.parquet") for i in range(4)]
+    assert [row for part in parts for row in part["id"].to_pylist()] == expected
+    assert all(part.schema == parts[0].schema for part in parts)
+    assert circuitflow(*command, "--sum", "--forward").out.startswith("f\n")
+    assert cf.fit(LINE, folder, residuals="r", engine="interpreter").data.rows == len(expected)
+
+
+def test_json_lines_without_any_row_have_no_columns(circuitflow, tmp_path, product):
+    for name in ("a.jsonl", "b.jsonl"):
+        (tmp_path / name).write_text("\n")
+    for more in ([], ["-o", f"{tmp_path}/out/"], ["--sum"]):
+        outcome = circuitflow("run", product, "--table", f"{tmp_path}/*.jsonl", *more)
+        assert (outcome.status, outcome.out) == (2, "")
+        assert outcome.err.startswith(f"error: {tmp_path}/a.jsonl: there is no column for inputs 'x', 'y'; it has none")
+    (tmp_path / "b.jsonl").write_text("{}\n")
+    outcome = circuitflow("run", product, "--table", f"{tmp_path}/*.jsonl")
+    assert outcome.err.startswith(f"error: {tmp_path}/b.jsonl: there is no column for inputs 'x', 'y'; it has none")
+
+
 def test_files_of_other_types_and_bad_rows_are_named(circuitflow, tmp_path, product, scatter):
     folder = scatter("parquet", change=lambda i, part: part if i else part.set_column(
         1, "x", part["x"].cast(pa.float32())))
