@@ -67,9 +67,9 @@ def test_suspects_are_at_least_those_with_something_to_blame():
 
 
 @pytest.mark.parametrize("upstream", [{"f": 1.0, "g": 1e-20}, {"f": 1e-20, "g": 1.0}, {"f": 0.0, "g": 1e-20},
-                                      {"f": 1.0, "g": 0.0}, {"f": 1e-20, "g": 1e20}])
+                                      {"f": 1.0, "g": 1e-9}, {"f": 1e-20, "g": 1e20}])
 def test_suspects_with_several_upstream_gradients(upstream):
-    result = cf.Executor(cf.new("f = x * y\ng = y * z * 1e-10", {"x": 2, "y": 3, "z": 4})).run(upstream=upstream)
+    result = cf.Executor(cf.new("f = x * y\ng = z * 1e9", {"x": 2, "y": 3, "z": 4})).run(upstream=upstream)
     found = {name for name in "xyz" if not result.why(name).ok}
     assert found <= set(suspects("xyz", result.values, result.gradients, result.upstream))
 
