@@ -11,7 +11,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.gates.record import Note
 from circuitflow.interpreter import opened, rerun
-from circuitflow.interpreter.why import look_inside
+from circuitflow.interpreter.why import arguments, look_inside, suspects
 from support.documents import call, circuit, document
 from support.faulty_circuits import KINDS, UNITS, Planted, faulty, healthy, within
 from support.suite import FILES
@@ -55,6 +55,23 @@ def test_nothing_is_blamed_in_healthy_circuits():
         for name in result.circuit.inputs:
             found = result.why(name)
             assert (found.verdict, found.blamed) == ("healthy", ()), (seed, str(found))
+
+
+def test_suspects_are_at_least_those_with_something_to_blame():
+    for subject in (*(faulty(kind, 5).circuit for kind in KINDS), *(healthy(seed) for seed in range(2))):
+        result = cf.Executor(subject).run()
+        found = {name for name in arguments(subject) if not result.why(name).ok}
+        doubted = set(suspects(arguments(subject), result.values, result.gradients, result.upstream))
+        assert found <= doubted
+        assert "x" not in arguments(subject) or ("x" in found) == ("x" in doubted)
+
+
+@pytest.mark.parametrize("upstream", [{"f": 1.0, "g": 1e-20}, {"f": 1e-20, "g": 1.0}, {"f": 0.0, "g": 1e-20},
+                                      {"f": 1.0, "g": 1e-9}, {"f": 1e-20, "g": 1e20}])
+def test_suspects_with_several_upstream_gradients(upstream):
+    result = cf.Executor(cf.new("f = x * y\ng = z * 1e9", {"x": 2, "y": 3, "z": 4})).run(upstream=upstream)
+    found = {name for name in "xyz" if not result.why(name).ok}
+    assert found <= set(suspects("xyz", result.values, result.gradients, result.upstream))
 
 
 def test_two_culprits_in_parallel_are_both_blamed():

@@ -10,7 +10,7 @@ import circuitflow as cf
 from circuitflow.cli.arguments import Json, Options, OutputFile, Request
 from circuitflow.cli.output import apart, emit
 from circuitflow.cli.watching import watched
-from circuitflow.interpreter.why import Diagnosis
+from circuitflow.interpreter.why import Diagnosis, arguments
 from circuitflow.text import few, printable
 
 MOST = 12
@@ -43,9 +43,7 @@ def command(options: Options, *, json: Json = False, output: OutputFile = None) 
 
 def _diagnoses(request: Request, result: cf.Result) -> tuple[list[Diagnosis], int]:
     """The diagnosis of each gradient, and how many there was no time for."""
-    circuit = request.circuit
-    names = request.wrt or [node.id for node in circuit.nodes.values() if node.is_argument and node.types[0].is_float
-                            and node.id not in circuit.frozen and (request.of is None or node.id in result.values)]
+    names = request.wrt or [name for name in arguments(request.circuit) if request.of is None or name in result.values]
     found: list[Diagnosis] = []
     for i, name in enumerate(names):
         if request.wrt is None and sum(bool(diagnosis.blamed) for diagnosis in found) == MOST:

@@ -18,7 +18,7 @@ change is a number that is added to a value. It is reported only if a run with i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -49,6 +49,9 @@ from circuitflow.text import number
 
 SMALL, LARGE = 1e-8, 1e8
 """The least and the largest ratio of a healthy gradient to the upstream gradient."""
+
+MOST_LISTED = 12
+"""The most gates to blame that are listed in words."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ class Diagnosis:
             size += f", {self.zeros} of {self.elements} elements are 0"
         head = {"stationary": "zero, as at a stationary point: no gate is to blame", "healthy": "nothing is wrong",
                 "frozen": "frozen: a fit leaves it as it is"}.get(self.verdict, self.verdict)
-        lines = [f"{self.wrt}: {head} ({size})", *(f"  {blame}" for blame in self.blamed)]
+        lines = [f"{self.wrt}: {head} ({size})", *(f"  {blame}" for blame in self.blamed[:MOST_LISTED])]
+        if (more := len(self.blamed) - MOST_LISTED) > 0:
+            lines.append(f"  … {more} more gates are to blame")
         if self.change is not None:
             lines.append(f"  smallest change: {self.change}")
         return "\n".join(lines)
@@ -96,6 +101,26 @@ class Diagnosis:
         return {**_spelled(asdict(self)), "ok": self.ok,
                 "blamed": [_spelled(blame._asdict()) for blame in self.blamed],
                 "change": None if self.change is None else _spelled(self.change._asdict())}
+
+
+def arguments(circuit: Circuit) -> list[str]:
+    """The nodes that are looked into where none are named: inputs and parameters of floats that are not frozen."""
+    return [node.id for node in circuit.nodes.values()
+            if node.is_argument and node.types[0].is_float and node.id not in circuit.frozen]
+
+
+def suspects(names: Iterable[str], values: Mapping[str, Any], gradients: Mapping[str, Any],
+             upstream: Mapping[str, Any]) -> Iterator[str]:
+    """Those of some nodes whose gradient is missing, or by its size may be other than healthy.
+
+    A diagnosis compares with the outputs that depend on the node, which are not known here. Its verdict is healthy if
+    it is for the largest and for the smallest upstream gradient of the run, and for one of 0 if there is one.
+    """
+    sizes = sorted({size_of(seed) for seed in upstream.values()} or {0.0})
+    for name in names:
+        if name not in gradients or any(_verdict(gradients[name], size, values[name]) != "healthy"
+                                        for size in (*sizes[:2], *sizes[-1:])):
+            yield name
 
 
 def diagnose(circuit: Circuit, outputs: Sequence[str], wrt: str, values: Mapping[str, Any],
@@ -255,7 +280,8 @@ def _scaled(body: TypedBody, sweep: Sweep, arriving: float, allowed: float,
             is_right: Any) -> tuple[list[Blame], Change | None]:
     path = strongest_path(sweep, arriving)
     factors = fewest(path, allowed) or sorted(path, key=lambda f: -abs(f.logarithm))[:1]
-    blamed = gathered(sweep, (factor(sweep, each, sum(f.logarithm for f in path)) for each in factors))
+    total = sum(each.logarithm for each in path)
+    blamed = gathered(sweep, (factor(sweep, each, total) for each in factors))
     step = factors[0].step
     if len(factors) != 1 or step is None or step == OUTPUT:
         return blamed, None

@@ -11,7 +11,7 @@ from circuitflow.document.reading import parse
 from circuitflow.document.versions import with_lowest_version
 from circuitflow.document.writing import dumps
 from circuitflow.errors import DocumentError
-from circuitflow.lsp.findings import Findings
+from circuitflow.lsp.findings import MOST_VALUES, Findings
 from circuitflow.lsp.syntax import Value, innermost
 from circuitflow.lsp.text import Text
 from circuitflow.text import suggestion_in
@@ -55,12 +55,13 @@ def _misspelled(place: Value, message: str) -> tuple[int, int] | None:
 
 
 def hints(text: Text, findings: Findings, visible: types.Range) -> list[types.InlayHint]:
-    """Value and gradient of every node, at the end of the line on which the node ends."""
+    """Value and gradient of every node, at the end of the line on which the node ends; beside them why one is wrong."""
     start, end = text.offset(visible.start), text.offset(visible.end)
     hints = []
     for path, facts in findings.facts.items():
         node = text.tree.at(path)
         if node is not None and start <= node.end and node.start <= end and facts.hint:
+            whys = (str(why.diagnosis) for why in findings.whys.get(path, ())[:MOST_VALUES])
             hints.append(types.InlayHint(text.end_of_line(node.end), facts.hint, padding_left=True,
-                                         tooltip=f"{facts.gate}, {facts.types}"))
+                                         tooltip="\n".join([f"{facts.gate}, {facts.types}", *whys])))
     return hints

@@ -1,9 +1,12 @@
-"""What a document means: its faults, and the type, value and gradient of every node."""
+"""What a document means: its faults, and the type, value and gradient of every node, and why a gradient is wrong."""
 
 from __future__ import annotations
 
 import math
 import re
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +22,8 @@ from circuitflow.graph.bounds import check_start
 from circuitflow.graph.circuit import Circuit, loads
 from circuitflow.graph.typed import Node
 from circuitflow.interpreter.result import Result
-from circuitflow.text import number, printable
+from circuitflow.interpreter.why import Diagnosis, arguments, suspects
+from circuitflow.text import few, number, printable
 
 NAME = Source().name
 """What faults call a document that is read from a text."""
@@ -32,6 +36,15 @@ LONGEST_HINT = 100
 
 MOST_VALUES = 3
 """The most values that are listed of a node that several calls have."""
+
+MOST_DIAGNOSES = 12
+"""How many gradients are said to be wrong. In a large circuit, often one gate is to blame for all."""
+
+MOST_HINTS = 4
+"""The most gates to blame that are marked for one gradient. The rest stands where the gradient does."""
+
+DIAGNOSING = 5.0
+"""Seconds after which no further gradient is looked into. It takes a few runs for each."""
 
 _NO_MEMORY = "not enough memory for this circuit"
 
@@ -59,6 +72,18 @@ class Facts(NamedTuple):
         return printable("  ".join(parts), LONGEST_HINT)
 
 
+class Why(NamedTuple):
+    """Why the gradient on a node is wrong.
+
+    Attributes:
+        diagnosis: what is wrong.
+        places: of every gate to blame, the pointer into the text to it, or to the call that leads there.
+    """
+
+    diagnosis: Diagnosis
+    places: tuple[positions.Path, ...]
+
+
 class Findings(NamedTuple):
     """What came of a look at a document.
 
@@ -67,15 +92,19 @@ class Findings(NamedTuple):
         warnings: what a run of it would complain of.
         facts: of every node of a valid document, by its pointer in the text.
         reason: why there are no values; "" where there are.
+        hints: the gates to blame for gradients, and what for.
+        whys: of the inputs and parameters whose gradient is wrong, by pointer; several, of one that several calls have.
     """
 
     faults: tuple[Fault, ...] = ()
     warnings: tuple[Fault, ...] = ()
     facts: dict[positions.Path, Facts] = {}  # noqa: RUF012  (never changed)
     reason: str = ""
+    hints: tuple[Fault, ...] = ()
+    whys: dict[positions.Path, tuple[Why, ...]] = {}  # noqa: RUF012  (never changed)
 
 
-def read(path: str | None, text: str, gates: GateTable = GATES) -> Findings:
+def read(path: str | None, text: str, gates: GateTable = GATES) -> Iterator[Findings]:
     """What is known of a document before it is computed: faults, or warnings.
 
     Args:
@@ -84,14 +113,18 @@ def read(path: str | None, text: str, gates: GateTable = GATES) -> Findings:
         gates: the gate table.
     """
     circuit = _circuit(path, text, gates)
-    return circuit if isinstance(circuit, Findings) else Findings(warnings=_warnings_of(circuit))
+    yield circuit if isinstance(circuit, Findings) else Findings(warnings=_warnings_of(circuit))
 
 
-def compute(path: str | None, text: str, gates: GateTable = GATES) -> Findings:
-    """All that is known of a document, as a run tells it; see `read`."""
+def compute(path: str | None, text: str, gates: GateTable = GATES) -> Iterator[Findings | None]:
+    """What is known of a document as a run tells it, see `read`; then, if any gradient is wrong, also why.
+
+    Between gradients it gives None, so that its caller can leave them for a newer text.
+    """
     circuit = _circuit(path, text, gates)
     if isinstance(circuit, Findings):
-        return circuit
+        yield circuit
+        return
     warnings = _warnings_of(circuit)
     result, reason = None, ""
     try:
@@ -101,7 +134,15 @@ def compute(path: str | None, text: str, gates: GateTable = GATES) -> Findings:
         warnings += _warnings(circuit, [(error.at[0] if isinstance(error, GateError) and error.at else "", reason)])
     if result is not None and (culprit := result.non_finite()):
         warnings += _warnings(circuit, [(culprit.node, str(culprit))])
-    return Findings((), warnings, _facts(circuit, result), reason)
+    findings = Findings((), warnings, _facts(circuit, result), reason)
+    yield findings
+    if result is not None:
+        found: list[Diagnosis] = []
+        for diagnosis in _diagnoses(circuit, result):
+            found += [diagnosis] if diagnosis else []
+            yield None
+        if found:
+            yield findings._replace(hints=_hints(circuit, found, warnings), whys=_whys(circuit, found))
 
 
 def _circuit(path: str | None, text: str, gates: GateTable) -> Circuit | Findings:
@@ -147,6 +188,46 @@ def _facts(circuit: Circuit, result: Result | None) -> dict[positions.Path, Fact
     return facts
 
 
+def _diagnoses(circuit: Circuit, result: Result) -> Iterator[Diagnosis | None]:
+    """What is wrong with gradients; None of one with nothing to blame. Of a node without an output a warning tells."""
+    end, count, unused = time.monotonic() + DIAGNOSING, 0, set(circuit.unused())
+    names = (name for name in arguments(circuit) if name not in unused)
+    for name in suspects(names, result.values, result.gradients, result.upstream):
+        diagnosis = None
+        with suppress(CircuitflowError, MemoryError):
+            diagnosis = result.why(name)
+        is_wrong = diagnosis is not None and not diagnosis.ok
+        yield diagnosis if is_wrong else None
+        count += is_wrong
+        if count == MOST_DIAGNOSES or time.monotonic() > end:
+            break
+
+
+def _whys(circuit: Circuit, found: list[Diagnosis]) -> dict[positions.Path, tuple[Why, ...]]:
+    whys: dict[positions.Path, tuple[Why, ...]] = {}
+    for diagnosis in found:
+        pointer = _pointer(circuit, diagnosis.wrt)
+        places = tuple(_pointer(circuit, blame.node) for blame in diagnosis.blamed)
+        whys[pointer] = (*whys.get(pointer, ()), Why(diagnosis, places))
+    return whys
+
+
+def _hints(circuit: Circuit, found: list[Diagnosis], warnings: tuple[Fault, ...]) -> tuple[Fault, ...]:
+    """What each gate to blame does, and to which gradients; but for gates that a warning is about."""
+    blamed: dict[tuple[str, str], list[tuple[str, Diagnosis]]] = {}
+    for diagnosis in found:
+        for blame in diagnosis.blamed[:MOST_HINTS]:
+            blamed.setdefault((blame.node, diagnosis.verdict), []).append((str(blame), diagnosis))
+    messages = []
+    for (node, verdict), group in blamed.items():
+        text, first = group[0]
+        wrt = ", ".join(few([f"'{diagnosis.wrt}'" for _, diagnosis in group], 4))
+        change = f"; smallest change for '{first.wrt}': {first.change}" if first.change else ""
+        messages.append((node, f"{text}: the gradient on {wrt} is {verdict}{change}"))
+    warned = {(fault.line, fault.column) for fault in warnings}
+    return tuple(fault for fault in _warnings(circuit, messages) if (fault.line, fault.column) not in warned)
+
+
 def _listed(texts: tuple[str, ...]) -> str:
     more = len(texts) - MOST_VALUES
     return ", ".join(texts[:MOST_VALUES]) + (f", … {more} more" if more > 0 else "")
@@ -178,7 +259,8 @@ def _warnings_of(circuit: Circuit) -> tuple[Fault, ...]:
 
 
 def _pointer(circuit: Circuit, name: str) -> positions.Path:
-    """The place in the text of a node; of a node in another file, that of the call that leads there."""
+    """The place in the text of a node, or its output; of one in another file, that of the call that leads there."""
+    name = name.partition(".")[0]
     while name:
         node = circuit.nodes.get(name) or circuit.body.nodes.get(name)
         if node is not None and node.site is not None and node.site.source is circuit.definition.source:

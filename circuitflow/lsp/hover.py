@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
+from urllib.parse import quote
 
 from lsprotocol import types
 
 from circuitflow.explanations.catalogue import facts as facts_of
+from circuitflow.interpreter.why import MOST_LISTED
 from circuitflow.lsp import keys
-from circuitflow.lsp.findings import Findings
+from circuitflow.lsp.findings import MOST_VALUES, Findings, Why
 from circuitflow.lsp.names import Symbol
 from circuitflow.lsp.syntax import Value, innermost
 from circuitflow.lsp.text import Text
@@ -74,9 +77,27 @@ def _symbol(text: Text, findings: Findings, symbol: Symbol) -> Iterator[str]:
                 yield f"gradient {code(', '.join(known.gradients))}"
             if not known.values and findings.reason:
                 yield f"no value: {code(findings.reason)}"
+            for why in findings.whys.get(value.path, ())[:MOST_VALUES]:
+                yield _why(text, why)
     for key in ("label", "description"):
         if (words := value.text_of(key)) is not None:
             yield code(words)
+
+
+def _why(text: Text, why: Why) -> str:
+    """The lines of a diagnosis as a list, each gate to blame with a link to its place."""
+    first, *lines = str(why.diagnosis).splitlines()
+    places = map(text.tree.at, why.places[:MOST_LISTED])
+    links = (_link(text, value) if value else "" for value in places)
+    items = (f"- {code(line)}{link}" for line, link in zip_longest(lines, links, fillvalue=""))
+    return "\n".join([f"why {code(first)}:\n", *items])
+
+
+def _link(text: Text, value: Value) -> str:
+    """A link to a line of the text, which has no document's words; "" where the text is no file."""
+    line = text.line(value.start) + 1
+    address = quote(text.uri, safe="/:%")
+    return f" ([line {line}]({address}#L{line}))" if address.startswith("file:///") else ""
 
 
 def _gate(text: Text, name: str) -> Iterator[str]:

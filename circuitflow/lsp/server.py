@@ -82,12 +82,13 @@ class Server(LanguageServer):
         self.reader.ask(uri, path, text.source, tell_and_compute)
 
     def tell(self, text: Text, findings: Findings) -> None:
-        """Show faults and warnings, unless the text has changed meanwhile."""
+        """Show faults, warnings and hints, unless the text has changed meanwhile."""
         if self.texts.get(text.uri) is not text:
             return
         self.findings[text.uri] = findings
         faults = [*((fault, types.DiagnosticSeverity.Error) for fault in findings.faults),
-                  *((fault, types.DiagnosticSeverity.Warning) for fault in findings.warnings)]
+                  *((fault, types.DiagnosticSeverity.Warning) for fault in findings.warnings),
+                  *((fault, types.DiagnosticSeverity.Hint) for fault in findings.hints)]
         own, by_file = [], defaultdict(list)
         for fault, severity in faults:
             diagnostic = _diagnostic(text, fault, severity)

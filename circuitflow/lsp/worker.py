@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Condition, Thread
@@ -21,8 +22,18 @@ MEMORY = 2**32
 
 _SMALLEST = '{"circuitflow": "1.0", "nodes": [{"id": "x", "gate": "input", "value": 1}], "outputs": ["x"]}'
 
+STEP = 0.1
+"""Seconds after which it is looked whether a newer text waits."""
+
+GRACE = 1.0
+"""Seconds that findings may still take that a newer text has made stale; a new process takes about as long to start."""
+
 Answer = Callable[[Findings], None]
-Work = Callable[[str | None, str, GateTable], Findings]
+Work = Callable[[str | None, str, GateTable], Iterable[Findings | None]]
+"""Looks at a document. It gives findings, then perhaps more; None where a newer text may take its turn."""
+
+_END = "end"
+"""What the process sends when it has told all of a document."""
 
 
 def builtin_gates() -> GateTable:
@@ -52,7 +63,7 @@ class Worker:
         self._thread.start()
 
     def ask(self, uri: str, path: str | None, text: str, answer: Answer) -> None:
-        """Look at a document soon. `answer` is called from another thread."""
+        """Look at a document soon. `answer` is called from another thread, once or more often."""
         with self._changed:
             self._pending[uri] = path, text, answer
             self._changed.notify()
@@ -76,24 +87,43 @@ class Worker:
                     break
                 uri = next(iter(self._pending))
                 path, text, answer = self._pending.pop(uri)
-            findings = self._look(path, text)
-            if not self._is_closed:
-                answer(findings)
+            self._look(uri, path, text, answer)
         self._stop()
 
-    def _look(self, path: str | None, text: str) -> Findings:
-        """What the process finds, or why it finds nothing: then it is stopped."""
+    def _look(self, uri: str, path: str | None, text: str, answer: Answer) -> None:
+        """Tell what the process finds, or why it finds nothing: then it is stopped.
+
+        After the first answer it may tell no more: where a newer text waits, or at the end of patience.
+        """
+        is_answered = False
         try:
-            connection = self._connection or self._start()
+            connection, end = self._connection or self._start(), time.monotonic() + self.patience
             connection.send((path, text))
-            if not self._is_closed and connection.poll(self.patience):
-                findings: Findings = connection.recv()
-                return findings
+            while self._hears(connection, end, uri if is_answered else None):
+                findings = connection.recv()
+                if findings == _END:
+                    return
+                if findings is not None and not self._is_closed:
+                    answer(findings)
+                    is_answered = True
+                if is_answered and uri in self._pending:
+                    return
+                connection.send(None)
             message = f"the document takes more than {self.patience:g} seconds; `circuitflow run` has no such limit"
         except (EOFError, OSError):
             message = "the process that reads the document ended; it may take too much memory"
         self._stop()
-        return Findings(warnings=(Fault(message),), reason=message)
+        if not is_answered and not self._is_closed:
+            answer(Findings(warnings=(Fault(message),), reason=message))
+
+    def _hears(self, connection: Connection, end: float, answered: str | None) -> bool:
+        """Whether the process says something in time; in little time where a newer text of an answered one waits."""
+        while not self._is_closed and (now := time.monotonic()) < end:
+            if connection.poll(min(STEP, end - now)):
+                return True
+            if answered in self._pending:
+                end = min(end, now + GRACE)
+        return False
 
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
@@ -118,12 +148,16 @@ def _serve(connection: Connection, work: Work, table: Callable[[], GateTable]) -
         os.dup2(os.open(os.devnull, os.O_RDWR), stream)
     _limit_memory()
     gates = table()
-    work(None, _SMALLEST, gates)  # so that the first document need not wait for what is imported when it is used
+    list(work(None, _SMALLEST, gates))  # so that the first document need not wait for what is imported when it is used
+    answers: Iterator[Findings | None] = iter(())
     try:
         connection.send(None)
         while True:
-            path, text = connection.recv()
-            connection.send(work(path, text, gates))
+            document = connection.recv()  # None: go on with the last one
+            if document is not None:
+                path, text = document
+                answers = iter(work(path, text, gates))
+            connection.send(next(answers, _END))
     except (EOFError, OSError, KeyboardInterrupt):
         return
 

@@ -13,6 +13,7 @@ from circuitflow.lsp.findings import Findings, compute, read
 from circuitflow.lsp.hover import code, hover
 from circuitflow.lsp.text import Text
 from circuitflow.text import nearest, suggestion_in
+from support.faulty_circuits import KINDS, faulty, healthy
 from support.hostile import HOSTILE
 from support.suite import FILES, ROOT
 
@@ -92,15 +93,15 @@ def test_the_files_of_the_folder_are_offered(tmp_path):
 def found(source, folder=None):
     """All that is known of a text."""
     path = str(folder / "c.json") if folder else None
-    findings, first = compute(path, source), read(path, source)
+    (*_, findings), (first,) = filter(None, compute(path, source)), read(path, source)
     assert first.faults == findings.faults
     assert set(first.warnings) <= set(findings.warnings)
     return findings
 
 
-def shown(source, word, findings=None):
+def shown(source, word, findings=None, uri="file:///c.json"):
     """What is shown beside a word."""
-    text = Text("file:///c.json", 1, source)
+    text = Text(uri, 1, source)
     answer = hover(text, findings or Findings(), text.position(source.index(word) + 1))
     return answer.contents.value if answer else None
 
@@ -260,3 +261,88 @@ def test_why_there_are_no_values(document, reason):
     findings = found(json.dumps({"circuitflow": "1.0", **document}))
     assert reason in findings.reason
     assert all(facts.hint == "" for facts in findings.facts.values())
+
+
+# Why a gradient is wrong ----------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("frozen", "detached")])
+def test_a_planted_fault_is_shown_where_it_is_and_where_its_gradient_is(kind):
+    planted = faulty(kind, 3)
+    source = cf.dumps(planted.circuit)
+    findings = found(source)
+    at = next(i for i, line in enumerate(source.splitlines(), 1) if f'"id": "{planted.culprit}"' in line)
+    diagnosis = cf.Executor(planted.circuit).run().why("x")
+    ((line, message),) = {(fault.line, fault.message) for fault in (*findings.warnings, *findings.hints)
+                          if "'x'" in fault.message or diagnosis.verdict == "not finite"}
+    assert line == at
+    assert findings.warnings or re.search(f"the gradient on 'x'(, '.*)? is {diagnosis.verdict}", message)
+    beside = shown(source, '"x"', findings)
+    for line in str(diagnosis).splitlines():
+        assert f"`{line.strip()}`" in beside
+    assert f"([line {at}](file:///c.json#L{at}))" in beside
+    text = Text("file:///c.json", 1, source)
+    assert str(diagnosis) in "\n".join(hint.tooltip for hint in hints(text, findings, text.whole))
+
+
+def test_what_a_warning_tells_is_told_once():
+    unused = found(cf.dumps(faulty("detached", 3).circuit))
+    assert (unused.hints, unused.whys) == ((), {})
+    assert any("reaches no output" in fault.message for fault in unused.warnings)
+    infinite = found(cf.dumps(faulty("division by zero", 3).circuit))
+    assert infinite.hints == ()
+    assert infinite.whys
+    assert len(infinite.warnings) == 1
+
+
+def test_nothing_is_said_of_healthy_gradients():
+    for source in (*(path.read_text() for path in FILES if path.stem != "patterns"),
+                   *(cf.dumps(healthy(seed)) for seed in range(20))):
+        *_, findings = compute(str(ROOT / "circuits/c.json"), source)
+        assert (findings.hints, findings.whys) == ((), {})
+    assert [fault.node for fault in found((ROOT / "circuits/patterns.json").read_text()).hints] == ["larger"]
+
+
+def test_the_culprit_in_a_subcircuit_is_linked_for_every_call(tmp_path):
+    part = {"circuitflow": "1.0", "nodes": [{"id": "u", "gate": "input"}, {"id": "w", "gate": "parameter", "value": -9},
+                                            {"id": "r", "gate": "relu", "inputs": ["w"]},
+                                            {"id": "m", "gate": "mul", "inputs": ["u", "r"]}], "outputs": ["m"]}
+    inline = {key: part[key] for key in ("nodes", "outputs")}
+    nodes = [{"id": "x", "gate": "input", "value": 3},
+             *({"id": f"f{i}", "gate": "call", "circuit": "part", "inputs": ["x"]} for i in range(2)),
+             {"id": "f", "gate": "add", "inputs": ["f0", "f1"]}]
+    document = {"circuitflow": "1.0", "circuits": {"part": inline}, "nodes": nodes, "outputs": ["f"]}
+    findings = found(json.dumps(document, indent=1))
+    assert [why.diagnosis.wrt for why in findings.whys["circuits", "part", "nodes", 1]] == ["f0/w", "f1/w"]
+    assert all(why.places == (("circuits", "part", "nodes", 2),)
+               for why in findings.whys["circuits", "part", "nodes", 1])
+    (tmp_path / "part.json").write_text(json.dumps(part))
+    source = json.dumps({**document, "circuits": {"part": {"file": "part.json"}}}, indent=1)
+    findings = found(source, tmp_path)
+    assert findings.whys["nodes", 1][0].places == (("nodes", 1),)
+    assert [fault.message.partition(":")[0] for fault in findings.hints] == ["node 'f0/m'", "node 'f1/m'"]
+
+
+def test_of_many_culprits_few_are_listed():
+    nodes = [{"id": "x", "gate": "parameter", "value": 0.5}]
+    for i in range(40):
+        nodes.append({"id": f"g{i}", "gate": "mul", "inputs": [nodes[-1]["id"], "k"]})
+    nodes.insert(1, {"id": "k", "gate": "constant", "value": 0.2})
+    source = json.dumps({"circuitflow": "1.0", "nodes": nodes, "outputs": [nodes[-1]["id"]]}, indent=1)
+    findings = found(source)
+    (why,) = findings.whys["nodes", 0]
+    assert len(why.diagnosis.blamed) > 12
+    assert len(findings.hints) == 4
+    assert shown(source, '"x"', findings).count("[line") == 12
+    assert f"… {len(why.diagnosis.blamed) - 12} more gates are to blame" in shown(source, '"x"', findings)
+
+
+@pytest.mark.parametrize("name", ["a](http://evil) b.json", "<script>.json", "c.json)[x](javascript:alert(1))", "a\nb"])
+def test_a_link_leads_into_the_document_alone(name):
+    source = cf.dumps(cf.new("f = sigmoid(x) * 2", {"x": 800}))
+    reader = MarkdownIt("commonmark", {"html": True})
+    reader.validateLink = lambda link: True
+    html = reader.render(shown(source, '"x"', found(source), f"file:///{name}"))
+    (link,) = re.findall("<a [^>]*>", html)
+    assert re.fullmatch('<a href="file:///[^"]*#L5">', link)
+    assert "<script" not in html
+    assert "](" not in shown(source, '"x"', found(source), f"untitled:{name}")

@@ -14,6 +14,7 @@ from pygls.lsp.client import LanguageClient
 import circuitflow as cf
 from circuitflow.lsp.findings import compute
 from circuitflow.lsp.worker import Worker
+from support import slow_findings
 from support.suite import FILES, GUARD, ROOT
 
 STAGED = (ROOT / "circuits/staged.json").read_text()
@@ -131,6 +132,28 @@ def test_a_conversation(tmp_path):
         assert await editor.text_document_formatting_async(types.DocumentFormattingParams(
             document, types.FormattingOptions(2, insert_spaces=True))) in ([], ())
         editor.text_document_did_close(types.DidCloseTextDocumentParams(document))
+    talk(conversation)
+
+
+def test_why_a_gradient_is_zero_is_told_after_its_values_and_taken_back(tmp_path):
+    uri, document = (tmp_path / "c.json").as_uri(), types.TextDocumentIdentifier((tmp_path / "c.json").as_uri())
+    sources = [cf.dumps(cf.new("f = sigmoid(x) * y", {"x": x, "y": 2})) for x in (800, 1)]
+    lines = sources[0].splitlines()
+    rows = [next(i for i, line in enumerate(lines) if f'"id": "{name}"' in line) for name in ("x", "sigmoid_x")]
+    at = types.Position(rows[0], lines[rows[0]].index('"x"') + 1)
+
+    async def conversation(editor):
+        editor.open(uri, sources[0])
+        await editor.wait(lambda: messages(editor, uri))
+        (hint,) = editor.diagnostics[uri].diagnostics
+        assert (hint.severity, hint.range.start.line) == (types.DiagnosticSeverity.Hint, rows[1])
+        assert "sigmoid is saturated (x = 800): the gradient on 'x' is zero; smallest change" in hint.message
+        shown = await editor.text_document_hover_async(types.HoverParams(document, at))
+        assert f"([line {rows[1] + 1}]({uri}#L{rows[1] + 1}))" in shown.contents.value
+        editor.change(uri, sources[1])
+        shown = await editor.text_document_hover_async(types.HoverParams(document, at))
+        assert "why" not in shown.contents.value
+        await editor.wait(lambda: messages(editor, uri) == [])
     talk(conversation)
 
 
@@ -339,6 +362,34 @@ def test_faults_do_not_wait_for_values(tmp_path):
         await editor.wait(lambda: messages(editor, other))
         assert messages(editor, uri) == []
     talk(conversation)
+
+
+def told(work, texts, last, *, apart=False, **ways):
+    """What a worker tells of texts of one document, or of several, each asked once one before is told of."""
+    worker, reasons, changed = Worker(work, **ways), [], threading.Event()
+
+    def answer(findings):
+        reasons.append(findings.reason)
+        changed.set()
+    for text in texts:
+        changed.clear()
+        worker.ask(f"file:///{text if apart else 'c'}.json", None, text, answer)
+        assert changed.wait(GUARD)
+    while reasons[-1] != last:
+        changed.clear()
+        assert reasons[-1] == last or changed.wait(GUARD)
+    worker.close()
+    return reasons
+
+
+def test_what_comes_later_takes_nothing_from_what_was_told():
+    assert told(slow_findings.told_and_more, ["a"], "a more") == ["a", "a more"]
+    assert told(slow_findings.told_and_more, ["die", "a"], "a more", apart=True) == ["die", "a", "a more"]
+    assert told(slow_findings.told_and_more, ["sleep", "a"], "a more", patience=GUARD) == ["sleep", "a", "a more"]
+
+
+def test_a_newer_text_takes_its_turn():
+    assert told(slow_findings.many_turns, ["wait", "a"], "a", patience=GUARD) == ["wait", "a"]
 
 
 def test_of_many_texts_only_the_latest_is_read():
