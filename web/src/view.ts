@@ -60,6 +60,7 @@ function live(page: Page, data: Data, circuit: Circuit, view: Window, walk: Walk
     else settings.offer(circuit.settings.has(name) ? name : undefined, place);
   };
   circuit.listen(() => {
+    page.look();
     for (const part of views) part.update();
     walk?.update();
     detail.update();

@@ -22,8 +22,12 @@ export function math(name: string): Element {
   return document.createElementNS(MATH, name);
 }
 
+const COLOURS = ["negative", "zero", "positive", "changed", "gradient"] as const;
+
 /** Where a view stands: a document, or the shadow of an element, so that several views in a document are strangers. */
 export class Page {
+  readonly #colours = new Map<string, [number, number, number]>();
+
   constructor(private readonly root: Document | ShadowRoot) {}
 
   find(id: string): HTMLElement | null {
@@ -65,10 +69,19 @@ export class Page {
     this.byId("message").textContent = text;
   }
 
-  /** A colour of the theme, by name, as red, green and blue. */
-  colour(name: string): [number, number, number] {
-    const text = getComputedStyle(this.frame).getPropertyValue(`--${name}`).trim();
-    return [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16)) as [number, number, number];
+  /** Read the colours of the theme, before elements change: after a change, the browser computes all styles for it. */
+  look(): void {
+    const style = getComputedStyle(this.frame);
+    for (const name of COLOURS) {
+      const text = style.getPropertyValue(`--${name}`).trim();
+      this.#colours.set(name, [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16)) as [number, number, number]);
+    }
+  }
+
+  /** A colour of the theme as red, green and blue, as it was at the last look. */
+  colour(name: typeof COLOURS[number]): [number, number, number] {
+    if (!this.#colours.size) this.look();
+    return this.#colours.get(name) ?? [0, 0, 0];
   }
 
   /** The colours of numbers between -1 and 1. */
