@@ -38,9 +38,9 @@ class Widget(anywidget.AnyWidget):
     Both sides exchange `_moves` alone: what differs from the start. Each computes the rest by itself.
     """
 
-    values = traitlets.Any()
-    held = traitlets.Any()
-    upstream = traitlets.Any()
+    values: Any = traitlets.TraitType()  # and not `Any`, which takes None unseen
+    held: Any = traitlets.TraitType()
+    upstream: Any = traitlets.TraitType()
     gradients = traitlets.Any(read_only=True)
     _esm = traitlets.Unicode().tag(sync=True)  # with a default of its own an export would leave it out
     _moves = traitlets.Dict().tag(sync=True)

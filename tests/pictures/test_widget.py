@@ -155,7 +155,8 @@ def test_a_gate_is_held_by_python_as_if_it_were_an_input():
 
 
 @pytest.mark.parametrize(("trait", "given", "words"), [
-    ("values", 3, "expected a mapping"), ("values", {"q": 1}, "'q' is no input or parameter"),
+    ("values", 3, "expected a mapping"), ("values", None, "expected a mapping"), ("held", None, "expected a mapping"),
+    ("upstream", None, "expected a mapping"), ("values", {"q": 1}, "'q' is no input or parameter"),
     ("values", {"f": 1.0}, "widget.held sets it"), ("values", {"x": [1, 2]}, "shape (2,); expected ()"),
     ("values", {"x": 1j}, "complex"), ("held", {"x": 1}, "'x' is no gate that can be set"),
     ("held", {"den": "a"}, "expected numbers"), ("upstream", {"g": 1}, "'g' is no output"),
