@@ -6,9 +6,11 @@ whether a file is another one than before the last run, so that no save during a
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -18,7 +20,10 @@ import typer
 from circuitflow.cli.arguments import Options, Request, assigned_values, with_options
 from circuitflow.cli.failures import FAILURES, words
 from circuitflow.cli.text import console
+from circuitflow.document.faults import Faults
+from circuitflow.document.files import check_name
 from circuitflow.document.output import is_stream
+from circuitflow.document.reading import read
 from circuitflow.errors import CircuitflowError, DocumentError, InputError, MissingExtraError
 from circuitflow.text import printable
 
@@ -42,7 +47,8 @@ class _Watched(Options):
         try:
             request = super().request(forward=forward)
         except DocumentError as error:
-            self.files.update(fault.file for fault in error.faults)
+            for file in {fault.file for fault in error.faults}:
+                self.files.update((file, *_named(file)))
             raise
         self.files.update(request.sources)
         return request
@@ -109,6 +115,13 @@ def _attempt(command: Callable[..., None], options: Options, arguments: dict[str
         sys.stdout.flush()
         print(words(error)[0], file=sys.stderr, flush=True)
     sys.stdout.flush()
+
+
+def _named(file: str) -> Iterator[str]:
+    """The files that a document names that is not valid: one of them may be what is missing or wrong."""
+    for literal in re.findall(r'"file"\s*:\s*("(?:[^"\\]|\\.)*")', read(file, Faults()).text or ""):
+        with suppress(ValueError):  # a name that may not be
+            yield os.path.join(os.path.dirname(file), check_name(json.loads(literal)))
 
 
 def _stamps(names: Iterable[str]) -> dict[str, Stamp]:

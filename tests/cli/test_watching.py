@@ -15,6 +15,7 @@ import typer
 
 from circuitflow.cli import watching
 from circuitflow.cli.arguments import Options
+from circuitflow.errors import DocumentError
 from support.suite import GUARD, ROOT
 
 pytest.importorskip("watchfiles", reason="the extra watch brings it")
@@ -129,6 +130,22 @@ def test_files_that_the_document_names_are_watched(tmp_path, start):
     (tmp_path / "value.json").write_text("7")
     process.until({"f": 7})
     assert process.end() == 130
+
+
+@pytest.mark.parametrize("before", [None, "{"], ids=["missing", "not valid"])
+def test_files_that_a_document_names_before_it_is_valid_are_watched(tmp_path, before):
+    path, part, values = tmp_path / "c.json", tmp_path / "part.json", tmp_path / "values.safetensors"
+    path.write_text(json.dumps({
+        "circuitflow": "1.0", "circuits": {"part": {"file": "part.json"}, "out": {"file": "../out.json"}},
+        "nodes": [{"id": "x", "gate": "input", "value": {"file": "values.safetensors", "tensor": "x"}}],
+        "outputs": ["x"]}))
+    if before is not None:
+        part.write_text(before)
+    options = watching._Watched(file=str(path), assignments=[], of=[], wrt=[], upstream=[], dims=[], limit=[])
+    with pytest.raises(DocumentError):
+        options.request()
+    assert {str(path), str(part), str(values)} <= options.files
+    assert not [name for name in options.files if ".." in name]
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["named from the start", "named by a save"])
