@@ -12,8 +12,10 @@ import anywidget
 import numpy as np
 import traitlets
 
+from circuitflow.document.numbers import as_numpy
 from circuitflow.errors import InputError
 from circuitflow.executor import Executor
+from circuitflow.gates.shapes import show
 from circuitflow.graph.circuit import Circuit
 from circuitflow.pictures.drawing import picture
 from circuitflow.pictures.living import packed, unpacked
@@ -103,12 +105,20 @@ class Widget(anywidget.AnyWidget):
             raise InputError(f"widget.{name} is {short(given)}; expected a mapping by id, such as {{'x': 1.0}}")
         known: Values = {"values": self._view.sources, "held": self._view.settings,
                          "upstream": self._view.upstream}[name]
-        taken = {key: np.array(value) for key, value in given.items() if key in known}
+        taken = {key: self._array(name, key, value) for key, value in given.items() if key in known}
         for key, value in given.items():
             # {**widget.values, "x": 2.0} names every gate as well.
             if key not in known and not (name == "values" and value is self.values.get(key)):
                 raise InputError(f"widget.{name}: {self._wrong(name, key, known)}")
         return self._now._replace(**{name: taken if name == "held" else {**getattr(self._now, name), **taken}})
+
+    def _array(self, name: str, key: str, value: Any) -> Any:
+        """What is assigned, as a run takes it; an array of the caller's stays the caller's."""
+        like, label = self._like[key], f"widget.{name}: '{printable(key, 60)}'"
+        array = as_numpy(value, like.dtype.name, label)
+        if array.shape != like.shape:
+            raise InputError(f"{label} has shape {show(array.shape)}; expected {show(like.shape)}")
+        return array.copy()
 
     def _wrong(self, name: str, key: Any, known: Values) -> str:
         told = f"'{printable(str(key), 60)}'"

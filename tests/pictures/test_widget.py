@@ -139,6 +139,16 @@ def test_tensors_truth_values_and_what_json_has_no_number_for():
     assert widget.values["W"][0, 0] == np.float32(0.1)
 
 
+def test_numbers_and_lists_take_the_dtype_of_the_circuit():
+    v = {"id": "v", "gate": "input", "value": [1, 2], "dtype": "float32"}
+    widget = cf.widget(cf.loads(document(v, "e = exp(v)", "f = reduce_sum(e)")))
+    widget.values = {"v": [0.1, 3]}
+    widget.held = {"e": (0.5, 2)}
+    widget.upstream = {"f": 0.3}
+    for shown, expected in ((widget.values["v"], [0.1, 3]), (widget.held["e"], [0.5, 2]), (widget.upstream["f"], 0.3)):
+        np.testing.assert_array_equal(shown, np.array(expected, "float32"), strict=True)
+
+
 def test_a_gate_is_held_by_python_as_if_it_were_an_input():
     widget = cf.widget(staged())
     widget.held = {"den": 0.5}
@@ -159,6 +169,7 @@ def test_a_gate_is_held_by_python_as_if_it_were_an_input():
     ("upstream", None, "expected a mapping"), ("values", {"q": 1}, "'q' is no input or parameter"),
     ("values", {"f": 1.0}, "widget.held sets it"), ("values", {"x": [1, 2]}, "shape (2,); expected ()"),
     ("values", {"x": 1j}, "complex"), ("held", {"x": 1}, "'x' is no gate that can be set"),
+    ("values", {"x": [[1], [2, 3]]}, "unequal lengths"), ("upstream", {"f": [1]}, "'f' has shape (1,); expected ()"),
     ("held", {"den": "a"}, "expected numbers"), ("upstream", {"g": 1}, "'g' is no output"),
     ("values", {3: 1.0}, "'3' is no input")])
 def test_what_cannot_be_computed_is_refused_and_nothing_changes(trait, given, words):
