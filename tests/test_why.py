@@ -168,6 +168,12 @@ def test_changes_are_found_for_most_faults():
                      "clip", "max"}
 
 
+def test_of_two_changes_as_large_the_one_up_is_named():
+    """A square root of 0 cannot be lowered."""
+    change = why(circuit("x = 0", "y = 0", "r = sqrt(x)", "f = mul(r, y)"), "y").change
+    assert (change.node, change.shift) == ("r", 0.001)
+
+
 def test_a_gradient_through_an_if_blames_the_gate_in_the_branch_that_ran():
     branch = {"nodes": [{"id": "a", "gate": "input"}, {"id": "y", "gate": "stop_gradient", "inputs": ["a"]}],
               "outputs": ["y"]}

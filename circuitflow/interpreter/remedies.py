@@ -67,9 +67,10 @@ def change_for(circuit: TypedBody, sweep: Sweep, k: int, receivers: Sequence[int
     shifts = []
     for j, slot in enumerate(step.operands):
         if np.asarray(sweep.values[slot]).dtype.kind == "f":
-            shifts += [(abs(shift), shift, slot) for sign in (1.0, -1.0)
+            # Of two as large, the raise comes first: a relu, a square or a sqrt of 0 cannot be lower.
+            shifts += [(abs(shift), shift < 0, slot, shift) for sign in (1.0, -1.0)
                        if (shift := _smallest(sweep, k, j, sign, receivers)) is not None]
-    places = [(name, place, sign * shift) for _, shift, slot in sorted(shifts)
+    places = [(name, place, sign * shift) for _, _, slot, shift in sorted(shifts)
               for name, place, sign in _places(circuit, sweep, slot)]
     for name, place, shift in places[:RUNS]:
         base = base_of(name)[0]
