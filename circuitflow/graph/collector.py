@@ -6,7 +6,6 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
 MANY = 100_000
 """New objects from which on they count as old. To visit fewer takes less than to count what a service has frozen."""
 
