@@ -14,6 +14,7 @@ import pytest
 import circuitflow as cf
 from circuitflow.gates import ShapeError, shapes
 from circuitflow.gates.shapes import Size, divide, promote, show, sum_of_sizes
+from circuitflow.graph import collector
 from support.documents import circuit, document, faults
 from support.suite import ROOT
 
@@ -459,9 +460,10 @@ def test_the_collector_is_left_as_it_was():
             gc.enable()
 
 
-def test_what_a_host_has_frozen_stays_frozen():
+def test_what_a_host_has_frozen_stays_frozen(monkeypatch):
     import gc
 
+    monkeypatch.setattr(collector, "MANY", 0)
     gc.freeze()
     try:
         frozen = gc.get_freeze_count()
@@ -469,6 +471,15 @@ def test_what_a_host_has_frozen_stays_frozen():
         assert gc.get_freeze_count() == frozen
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize("many", [0, 10**9])
+def test_many_new_objects_count_as_old(monkeypatch, many):
+    import gc
+
+    monkeypatch.setattr(collector, "MANY", many)
+    made = circuit("x = 1")
+    assert any(old is made for old in gc.get_objects(generation=2)) == (many == 0)
 
 
 def test_a_broken_definition_is_not_missed_where_it_is_called():
