@@ -1,8 +1,5 @@
 """The default run's slice of a test with many parameters: `@pytest.mark.sliced` marks all others as `long`.
 
-All others are some 17,000 tests, so they are in thirds: `-m 'not long(third=1) and not long(third=2)'` runs everything
-else and the first. `.ci/run` takes one third at every commit.
-
 Every value of every parameter is in the slice at least once. `sliced(example=lambda e: e.gate)` says what is meant by a
 value of `example`: of all the examples of a gate, one is enough. `sliced(by=["gate"])` goes by that parameter alone.
 `sliced(times=3)` takes three of each instead of one.
@@ -76,8 +73,9 @@ def mark_long(items: Iterable[pytest.Item]) -> None:
         names = options.pop("by", group[0].callspec.params)
         chosen = choose([{name: value for name, value in values_of(item, options).items() if name in names}
                          for item in group], times)
-        for i, item in enumerate(item for i, item in enumerate(group) if i not in chosen):
-            item.add_marker(pytest.mark.long(third=i % 3))
+        for i, item in enumerate(group):
+            if i not in chosen:
+                item.add_marker("long")
 
 
 def values_of(item: pytest.Function, keys: Mapping[str, Callable[[Any], Hashable]]) -> dict[str, Hashable]:
