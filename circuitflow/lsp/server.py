@@ -108,6 +108,8 @@ class Server(LanguageServer):
         """Take back what is shown of a document that is closed."""
         self.texts.pop(uri, None)
         self.findings.pop(uri, None)
+        for worker in (self.reader, self.computer):
+            worker.forget(uri)
         self._publish(uri, None, [])
         for other in self.elsewhere.pop(uri, ()):
             self._publish_elsewhere(other, [])

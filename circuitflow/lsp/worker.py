@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Condition, Thread
+from typing import NamedTuple
 
 from circuitflow.errors import Fault
 from circuitflow.gates import GATES, GateTable
@@ -26,7 +27,7 @@ STEP = 0.1
 """Seconds after which it is looked whether a newer text waits."""
 
 GRACE = 1.0
-"""Seconds that findings may still take that a newer text has made stale; a new process takes about as long to start."""
+"""Seconds that a document may still take that gives way; a new process takes about as long to start."""
 
 Answer = Callable[[Findings], None]
 Work = Callable[[str | None, str, GateTable], Iterable[Findings | None]]
@@ -41,8 +42,21 @@ def builtin_gates() -> GateTable:
     return GATES
 
 
+class _Task(NamedTuple):
+    """A text to look at."""
+
+    uri: str
+    path: str | None
+    text: str
+    answer: Answer
+
+
 class Worker:
-    """Looks at one document after the other. Of one that changes meanwhile only the latest text is looked at."""
+    """Looks at one document after the other. Of one that changes meanwhile only the latest text is looked at.
+
+    A document gives way to a text that came later: to one of its own once it has been answered, to another document's
+    always. Then it is looked at again when no such text waits.
+    """
 
     def __init__(self, work: Work, table: Callable[[], GateTable] = builtin_gates, *,
                  patience: float = PATIENCE) -> None:
@@ -54,7 +68,9 @@ class Worker:
             patience: in seconds.
         """
         self.patience, self._work, self._table = patience, work, table
-        self._pending: dict[str, tuple[str | None, str, Answer]] = {}
+        self._pending: dict[str, _Task] = {}
+        self._left: dict[str, _Task] = {}
+        self._task: _Task | None = None
         self._changed = Condition()
         self._is_closed = False
         self._process: multiprocessing.process.BaseProcess | None = None
@@ -65,8 +81,17 @@ class Worker:
     def ask(self, uri: str, path: str | None, text: str, answer: Answer) -> None:
         """Look at a document soon. `answer` is called from another thread, once or more often."""
         with self._changed:
-            self._pending[uri] = path, text, answer
+            self._left.pop(uri, None)
+            self._pending[uri] = _Task(uri, path, text, answer)
             self._changed.notify()
+
+    def forget(self, uri: str) -> None:
+        """Look no more at a document. An answer may be on its way."""
+        with self._changed:
+            self._pending.pop(uri, None)
+            self._left.pop(uri, None)
+            if self._task and self._task.uri == uri:
+                self._task = None
 
     def close(self) -> None:
         """End the process, whatever it does."""
@@ -82,48 +107,63 @@ class Worker:
             self._start()
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._pending or self._is_closed)
+                self._changed.wait_for(lambda: self._pending or self._left or self._is_closed)
                 if self._is_closed:
                     break
-                uri = next(iter(self._pending))
-                path, text, answer = self._pending.pop(uri)
-            self._look(uri, path, text, answer)
+                tasks = self._pending or self._left
+                task = self._task = tasks.pop(next(iter(tasks)))
+            if self._look(task):
+                continue
+            with self._changed:
+                if self._task is task and task.uri not in self._pending:
+                    self._left[task.uri] = task
         self._stop()
 
-    def _look(self, uri: str, path: str | None, text: str, answer: Answer) -> None:
-        """Tell what the process finds, or why it finds nothing: then it is stopped.
+    def _look(self, task: _Task) -> bool:
+        """Tell what the process finds, or why it finds nothing: then it is stopped. False where it gave way.
 
-        After the first answer it may tell no more: where a newer text waits, or at the end of patience.
+        After the first answer it may tell no more: at the end of patience, or where it dies.
         """
-        is_answered = False
+        is_answered, message = False, ""
         try:
             connection, end = self._connection or self._start(), time.monotonic() + self.patience
-            connection.send((path, text))
-            while self._hears(connection, end, uri if is_answered else None):
+            connection.send((task.path, task.text))
+            while self._hears(connection, end, task, is_answered):
                 findings = connection.recv()
                 if findings == _END:
-                    return
-                if findings is not None and not self._is_closed:
-                    answer(findings)
+                    return True
+                if findings is not None and self._is_wanted(task):
+                    task.answer(findings)
                     is_answered = True
-                if is_answered and uri in self._pending:
-                    return
+                if self._gives_way(task, is_answered):
+                    return False
                 connection.send(None)
-            message = f"the document takes more than {self.patience:g} seconds; `circuitflow run` has no such limit"
+            if time.monotonic() >= end:
+                message = (f"the document takes more than {self.patience:g} seconds; `circuitflow run` has no such "
+                           "limit")
         except (EOFError, OSError):
             message = "the process that reads the document ended; it may take too much memory"
         self._stop()
-        if not is_answered and not self._is_closed:
-            answer(Findings(warnings=(Fault(message),), reason=message))
+        if message and not is_answered and self._is_wanted(task):
+            task.answer(Findings(warnings=(Fault(message),), reason=message))
+        return bool(message)
 
-    def _hears(self, connection: Connection, end: float, answered: str | None) -> bool:
-        """Whether the process says something in time; in little time where a newer text of an answered one waits."""
-        while not self._is_closed and (now := time.monotonic()) < end:
+    def _hears(self, connection: Connection, end: float, task: _Task, is_answered: bool) -> bool:
+        """Whether the process says something in time; in little time where the document gives way."""
+        while (now := time.monotonic()) < end and not self._is_closed:
             if connection.poll(min(STEP, end - now)):
                 return True
-            if answered in self._pending:
+            if self._gives_way(task, is_answered):
                 end = min(end, now + GRACE)
         return False
+
+    def _gives_way(self, task: _Task, is_answered: bool) -> bool:
+        with self._changed:
+            return self._task is None or any(is_answered or uri != task.uri for uri in self._pending)
+
+    def _is_wanted(self, task: _Task) -> bool:
+        with self._changed:
+            return self._task is task and not self._is_closed
 
     def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")

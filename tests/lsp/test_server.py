@@ -364,32 +364,64 @@ def test_faults_do_not_wait_for_values(tmp_path):
     talk(conversation)
 
 
-def told(work, texts, last, *, apart=False, **ways):
-    """What a worker tells of texts of one document, or of several, each asked once one before is told of."""
-    worker, reasons, changed = Worker(work, **ways), [], threading.Event()
+def wait_until(is_true):
+    end = time.monotonic() + GUARD
+    while not is_true():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
-    def answer(findings):
-        reasons.append(findings.reason)
-        changed.set()
+
+def told(work, texts, count, *, apart=False, **ways):
+    """The first that a worker tells of texts of one document, or of several, each asked once one before is told of."""
+    worker, reasons = Worker(work, **ways), []
     for text in texts:
-        changed.clear()
-        worker.ask(f"file:///{text if apart else 'c'}.json", None, text, answer)
-        assert changed.wait(GUARD)
-    while reasons[-1] != last:
-        changed.clear()
-        assert reasons[-1] == last or changed.wait(GUARD)
+        before = len(reasons)
+        uri = f"file:///{text if apart else 'c'}.json"
+        worker.ask(uri, None, text, lambda findings: reasons.append(findings.reason))
+        wait_until(lambda before=before: len(reasons) > before)
+    wait_until(lambda: len(reasons) >= count)
     worker.close()
-    return reasons
+    return reasons[:count]
 
 
 def test_what_comes_later_takes_nothing_from_what_was_told():
-    assert told(slow_findings.told_and_more, ["a"], "a more") == ["a", "a more"]
-    assert told(slow_findings.told_and_more, ["die", "a"], "a more", apart=True) == ["die", "a", "a more"]
-    assert told(slow_findings.told_and_more, ["sleep", "a"], "a more", patience=GUARD) == ["sleep", "a", "a more"]
+    assert told(slow_findings.told_and_more, ["a"], 2) == ["a", "a more"]
+    assert told(slow_findings.told_and_more, ["die", "a"], 3, apart=True) == ["die", "a", "a more"]
+    texts = ["sleep", "a"]
+    assert told(slow_findings.told_and_more, texts, 3, patience=GUARD) == ["sleep", "a", "a more"]
+    assert told(slow_findings.told_and_more, texts, 4, apart=True, patience=GUARD) == ["sleep", "a", "a more", "sleep"]
 
 
 def test_a_newer_text_takes_its_turn():
-    assert told(slow_findings.many_turns, ["wait", "a"], "a", patience=GUARD) == ["wait", "a"]
+    assert told(slow_findings.many_turns, ["wait", "a"], 2, patience=GUARD) == ["wait", "a"]
+
+
+def test_of_long_documents_each_is_looked_at_to_its_end():
+    texts = ["wait", "wait too", "wait again"]
+    assert told(slow_findings.many_turns, texts, 5, apart=True, patience=1.0) == [*texts, *texts[:2]]
+
+
+def test_no_document_waits_for_a_long_one(ask):
+    worker, answered = Worker(compute, patience=GUARD), []
+    worker.ask("file:///long.json", None, ENDLESS, answered.append)
+    for _ in range(2):  # it is left, and looked at again
+        wait_until(lambda: worker._connection and worker._task and worker._task.uri == "file:///long.json")
+        _, findings = ask.again(worker, STAGED)
+        assert findings.facts["nodes", 0].values == ("3",)
+    worker.close()
+    assert answered == []
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_document_that_is_closed_is_looked_at_no_more(ask, is_told):
+    work, source = (slow_findings.many_turns, "wait") if is_told else (compute, ENDLESS)
+    worker, answered = Worker(work, patience=GUARD), []
+    worker.ask("file:///long.json", None, source, answered.append)
+    wait_until(lambda: answered if is_told else worker._connection and worker._task)
+    worker.forget("file:///long.json")
+    ask.again(worker, STAGED)
+    assert (len(answered), worker._left) == (is_told, {})
+    worker.close()
 
 
 def test_of_many_texts_only_the_latest_is_read():

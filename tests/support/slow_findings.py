@@ -21,7 +21,7 @@ def told_and_more(path: str | None, text: str, gates: GateTable) -> Iterator[Fin
 
 
 def many_turns(path: str | None, text: str, gates: GateTable) -> Iterator[Findings | None]:
-    """Tells the text, and gives others their turn; after a text of "wait" without an end."""
+    """Tells the text, and gives others their turn; after a text that begins with "wait" without an end."""
     yield Findings(reason=text)
-    while text == "wait":
+    while text.startswith("wait"):
         yield None
