@@ -10,12 +10,14 @@ from functools import cached_property
 from lsprotocol.types import Position, Range
 
 from circuitflow.gates import GATES, GateTable
+from circuitflow.graph.collector import collector_paused
 from circuitflow.lsp.names import Names
 from circuitflow.lsp.syntax import Value, parse
 
 _ENCODINGS = {"utf-8": ("utf-8", 1, "[^\0-\x7f]"), "utf-16": ("utf-16-le", 2, "[^\0-\uffff]"),
               "utf-32": ("utf-32-le", 4, "[^\0-\U0010ffff]")}
 """Of every encoding of the protocol Python's name, the bytes of its unit, and the characters of more than one unit."""
+
 
 class Text:
     """The text of a document as an editor holds it.
@@ -40,12 +42,15 @@ class Text:
     @cached_property
     def tree(self) -> Value:
         """The tree of the text."""
-        return parse(self.source)
+        with collector_paused():
+            return parse(self.source)
 
     @cached_property
     def names(self) -> Names:
         """The names in the text."""
-        return Names(self.tree)
+        tree = self.tree
+        with collector_paused():
+            return Names(tree)
 
     @cached_property
     def _feeds(self) -> list[int]:
