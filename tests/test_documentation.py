@@ -66,6 +66,7 @@ def test_the_idea_fits_into_200_lines():
     assert len(lines) <= 200
 
 
+@pytest.mark.long
 def test_the_site_is_built_without_a_warning(tmp_path):
     """Links lead somewhere, every page stands in the navigation, every name of the API exists. Gates have formulas and
     pictures. Nothing is loaded from elsewhere."""

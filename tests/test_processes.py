@@ -22,6 +22,7 @@ from safetensors.numpy import save_file
 import circuitflow as cf
 from circuitflow.gates import GATES
 from support.documents import circuit, document
+from support.slices import alike
 from support.suite import GUARD, ROOT
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
@@ -243,7 +244,7 @@ def finished(*arguments):
     return output
 
 
-@pytest.mark.sliced(by=["install"])
+@pytest.mark.sliced(by=["install"], install=alike)
 @pytest.mark.skipif(sys.platform == "win32", reason="starts of processes and groups of them as POSIX has them")
 @pytest.mark.parametrize("way", ["fork", "spawn", "forkserver", "threads", "asyncio"])
 @pytest.mark.parametrize("install", INSTALLS)

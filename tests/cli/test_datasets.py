@@ -248,6 +248,7 @@ for step in (7, 11, 16):  # kill after kill in one folder
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+@pytest.mark.long
 def test_kills_leave_a_state_that_goes_on(circuitflow, place):
     assert circuitflow(*COMMAND, "-o", "whole/").status == 0
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", KILLS], capture_output=True, text=True,

@@ -148,6 +148,7 @@ STREAMS = {"no input": {"closed": [0]}, "no output": {"closed": [1]}, "no errors
 
 
 @halves(COMMAND_LINES, STREAMS)
+@pytest.mark.long
 def test_closed_and_full_streams_and_a_folder_that_is_gone(cases, half):
     noted = []
     for name, streams in half:
@@ -370,6 +371,7 @@ def without_schema(content):
     return re.sub(rb'  "\$schema": ".*\n', b"", content)
 
 
+@pytest.mark.long
 def test_a_pipe_gets_what_a_file_gets(cases):
     got = {}
 
@@ -804,6 +806,7 @@ def test_no_color_wins_over_force_color(cases):
                                                                             (0, False)]
 
 
+@pytest.mark.long
 def test_python_without_docstrings(cases):
     commands = [["new", "f = 2 * x", "-o", "new.json"], ["schema"], ["gates", "scan"], ["run", STAGED], ["--help"]]
     for arguments in commands:

@@ -58,7 +58,7 @@ def arrow(path, rows, parts):
     return path
 
 
-@pytest.mark.parametrize("engine", ["auto", "interpreter", "staged", "tape"])
+@pytest.mark.parametrize("engine", ["auto", "interpreter", "staged", pytest.param("tape", marks=pytest.mark.long)])
 def test_a_sum_is_that_of_the_rows_rounded_once(circuitflow, tmp_path, rows, small_blocks, engine):
     if engine == "interpreter":
         rows = rows.slice(0, 300)

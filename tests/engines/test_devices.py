@@ -183,12 +183,14 @@ def test_processes_have_rows_of_their_own():
         np.testing.assert_allclose(gradient, gradients["x"], rtol=1e-12)
 
 
+@pytest.mark.long
 def test_training_shares_the_rows_of_every_step():
     pytest.importorskip("optax")
     assert output(start(SHARED)).splitlines() == ["24 ['W', 'loss', 'u', 'v']",
                                                   "24 ['W', 'loss', 'mean', 'u', 'v', 'variance']"]
 
 
+@pytest.mark.long
 def test_processes_train_together_and_go_on_from_the_state_of_the_first(tmp_path):
     pytest.importorskip("optax")
     results = []

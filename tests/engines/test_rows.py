@@ -63,7 +63,8 @@ def test_rows_of_the_staged_example(kind):
 
 @pytest.mark.sliced
 @pytest.mark.parametrize(("kind", "seed"), [  # to compile a tape takes half a minute
-    ("tape", 1), *((kind, seed) for kind in ("blocks", "loop", "jax") for seed in range(3))])
+    pytest.param("tape", 1, marks=pytest.mark.long),
+    *((kind, seed) for kind in ("blocks", "loop", "jax") for seed in range(3))])
 def test_rows_of_random_scalars(kind, seed):
     agree(kind, random_scalars(seed), x0=np.linspace(-1, 1, 20), x2=np.linspace(1, -1, 20), x1=0.5)
 

@@ -42,8 +42,9 @@ def agreed(subjects, folder, *flags, **options):
 
 @pytest.mark.parametrize(("indices", "dtype"), [
     pytest.param(sorted(FIRST_AND_LAST), None, id="two of a gate"),
-    pytest.param(sorted(FIRST_AND_LAST), "float32", id="float32", marks=pytest.mark.long),
-    pytest.param(range(0, len(EXAMPLES), 3), None, id="every third", marks=pytest.mark.long)])
+    pytest.param(sorted(FIRST_AND_LAST), "float32", id="float32"),
+    pytest.param(range(0, len(EXAMPLES), 3), None, id="every third")])
+@pytest.mark.long
 def test_every_gate_and_its_gradient(indices, dtype, tmp_path):
     done, refused = agreed({f"{i} {EXAMPLES[i]}": circuit_of(EXAMPLES[i]) for i in indices}, tmp_path, *SANITIZERS,
                            dtype=dtype)
@@ -377,6 +378,7 @@ def measured(folder, compiler, *flags):
     return sum(map(int, size.stdout.splitlines()[1].split()[:3])), max(stack)
 
 
+@pytest.mark.long
 def test_sizes_are_below_those_that_the_header_states(tmp_path):
     """On x86-64, and on a Cortex-M4 where there is a compiler for it; the neuron takes less than 2 kB there."""
     subjects = {name: cf.load(ROOT / f"circuits/{name}.json") for name in MEASURED}

@@ -252,6 +252,7 @@ def test_a_training_that_was_refused_leaves_its_folder_to_the_next(tmp_path, mon
     assert bits(train(checkpoint=tmp_path)) == bits(train())
 
 
+@pytest.mark.long
 def test_a_training_that_is_interrupted_goes_on_to_the_same_bits(tmp_path, monkeypatch):
     pytest.importorskip("optax")
     undisturbed = bits(train())
@@ -336,6 +337,7 @@ def test_ctrl_c_ends_after_the_step_and_the_same_command_goes_on(circuitflow, tm
     assert "belongs to another fit: document is " in shown.err
 
 
+@pytest.mark.long
 def test_a_history_of_training_has_all_epochs_wherever_it_was_interrupted(circuitflow, tmp_path, monkeypatch):
     pytest.importorskip("optax")
     for name in ("spiral.json", "spiral.csv"):

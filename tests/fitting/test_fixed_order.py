@@ -255,6 +255,7 @@ def wide():
     return bits(cf.fit(made, rows, residuals="r"))
 
 
+@pytest.mark.long
 def test_a_fit_has_the_same_bits_on_any_number_of_threads():
     answers = set()
     for threads, alone in (("1", []), ("2", []), ("2", ["alone"])):

@@ -84,7 +84,8 @@ def in_blocks(table):
     return batches
 
 
-@pytest.mark.parametrize("engine", ["interpreter", "staged", "tape", pytest.param("jax", marks=pytest.mark.long)])
+@pytest.mark.parametrize("engine", ["interpreter", "staged",
+                                    *(pytest.param(engine, marks=pytest.mark.long) for engine in ("tape", "jax"))])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_rows_batches_and_blocks_give_the_same_on_every_engine(sample, engine, reduction):
     """By rows, by a batch whose loss has a row for each, and by a batch with one loss."""

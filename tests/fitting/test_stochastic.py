@@ -114,6 +114,7 @@ def test_an_average_bounds_and_frozen_parameters():
 OPTIONS = {"options": {"learning_rate": 0.02, "average": 0.9}, "validation": 0.2}
 
 
+@pytest.mark.long
 def test_a_run_that_stops_anywhere_goes_on_to_the_same_bits():
     whole, states = trained(**OPTIONS), []
     trained(**OPTIONS, callback=lambda told: states.append(told.state()))

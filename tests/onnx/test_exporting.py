@@ -66,7 +66,8 @@ def differences(circuit, upstream, rtol, atol):
                                   or not np.allclose(value, x, rtol=rtol, atol=atol, equal_nan=True))}
 
 
-@pytest.mark.parametrize(("dtype", "tolerance", "every"), [("float64", 1e-9, 1), ("float32", 1e-4, 3)])
+@pytest.mark.parametrize(("dtype", "tolerance", "every"), [
+    pytest.param("float64", 1e-9, 1, marks=pytest.mark.long), ("float32", 1e-4, 3)])
 def test_values_and_gradients_of_every_gate_are_those_of_the_interpreter(dtype, tolerance, every):
     wrong, refused = {}, set()
     for example in EXAMPLES[::every]:

@@ -33,6 +33,7 @@ def affine(**rest):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.long
 def test_no_operator_of_the_backend_tests_is_wrong():
     results = outcomes()
     assert {name: result for name, result in results.items() if result.status == "wrong"} == {}
