@@ -73,6 +73,22 @@ def test_a_document_with_any_number_that_can_be_typed_loads(opened):
     assert typed("x", "1e39") == typed("x", "1e-46") == (False, float(np.float32(0.1)))
 
 
+def test_a_page_computes_in_the_frame_of_another(opened):
+    """As in a viewer of files, whose frames have an address that no script may change."""
+    circuit = chain(3)
+    page = opened(circuit)
+    page.page.evaluate("""(text) => {
+        const frame = document.createElement("iframe");
+        frame.setAttribute("sandbox", "allow-scripts");
+        frame.srcdoc = text;
+        document.body.replaceChildren(frame);
+    }""", cf.draw(cf.Executor(circuit).run(), "html").decode())
+    frame = page.page.frame_locator("iframe")
+    frame.get_by_role("textbox", name="x0", exact=True).fill("0")
+    frame.locator("#outputs").get_by_text("0.00").wait_for()
+    page.page.wait_for_timeout(400)  # the address follows after 300 ms; at the end nothing may have complained
+
+
 def test_words_without_a_space_fit_a_narrow_screen(opened):
     word = "onerror=alert(1)>" * 4
     circuit = cf.loads(document({"id": "x", "gate": "parameter", "value": 1, "label": word}, "f = neg(x)", name=word))
