@@ -139,9 +139,15 @@ def test_a_gate_is_set_by_hand_and_set_free(opened):
 
 def test_the_keyboard_sets_a_gate(opened):
     page = opened("staged")
-    page.page.locator(f"#{page.vertex('num')}").focus()
-    page.press("Enter")
-    assert page.page.locator("#setting").is_visible()
+    gate = page.page.locator(f"#{page.vertex('num')}")
+    gate.focus()
+    for key in ("Enter", "Space", "Tab"):
+        page.press(key)
+    page.page.keyboard.type("0.5")
+    page.press("Escape")
+    page.frame()
+    assert float(page.told(page.vertex("num"))["value"]) == 0.5
+    assert gate.evaluate("(gate) => gate === document.activeElement")
 
 
 def test_upstream_gradients_choose_the_output(opened):
