@@ -243,6 +243,11 @@ export class Circuit {
     this.changed();
   }
 
+  /** Whether everything is as at first. */
+  get isAtStart(): boolean {
+    return Object.entries(this.#start).every(([key, value]) => same(this.#inputs[key] ?? NaN, value));
+  }
+
   isMoved(name: string): boolean {
     return !same(this.value(name), this.start(name));
   }
