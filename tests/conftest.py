@@ -32,8 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `sliced` leaves out, before `-m` selects by the marks."""
+    """Mark what `sliced` leaves out, and parts, before `-m` selects by the marks."""
     slices.mark_long(items)
+    slices.mark_parts(items)
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -194,6 +194,12 @@ def test_wrong_questions(question, message):
     assert str(error.value).startswith(message)
 
 
+def test_an_integer_output_that_is_asked_for_by_name_is_not_compiled_with_gradients():
+    executor = cf.Executor(circuit("x = 2", {"id": "k", "gate": "cast", "inputs": ["x"], "dtype": "int64"}))
+    with pytest.raises(cf.InputError, match="'k' is int64; integers and booleans have no gradient"):
+        executor.compile(of="k")
+
+
 def test_an_integer_output_is_computed_and_not_differentiated():
     result = cf.Executor(circuit("x = 2", {"id": "k", "gate": "cast", "inputs": ["x"], "dtype": "int64"},
                                  "f = mul(x, x)", outputs=["k", "f"])).run()

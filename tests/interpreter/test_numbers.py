@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import circuitflow as cf
 from circuitflow.document.base import DTYPES, MAX_DIMENSIONS
-from circuitflow.document.numbers import native
+from circuitflow.document.numbers import copy_in, native
 from support.documents import circuit
 
 ENGINES = ("interpreter", "staged", "tape", "jax")
@@ -145,6 +145,19 @@ def test_lists_are_as_deep_as_arrays_have_dimensions(leaf):
                                  "array"):
             native(_nested(leaf, times), "'x'")
     assert native(_nested(decimal.Decimal(1), MAX_DIMENSIONS), "'x'") == _nested(1, MAX_DIMENSIONS)
+
+
+def test_a_list_that_contains_itself_is_refused():
+    value = [1.0]
+    value.append([value])
+    with pytest.raises(cf.InputError, match=r"'x' at \[1, 0\] is a list that contains itself; expected a rect"):
+        native(value, "'x'")
+
+
+def test_missing_values_of_another_library_are_refused():
+    arrow = pytest.importorskip("pyarrow")
+    with pytest.raises(cf.InputError, match="'x' has missing values, for which there is no number; fill them in"):
+        copy_in(arrow.array([1.0, None]), "'x'")
 
 
 @pytest.mark.parametrize("of", [jnp.asarray, np.asarray])

@@ -4,6 +4,9 @@ Every value of every parameter is in the slice at least once. `sliced(example=la
 value of `example`: of all the examples of a gate, one is enough. `sliced(by=["gate"])` goes by that parameter alone.
 `sliced(times=3)` takes three of each instead of one.
 
+What is not in the default run takes hours, so every test has a part, one of `PARTS`: `-m 'long and part(number=1)'`
+runs a third of what is long. `.ci/run` takes one part at every commit.
+
 A test that makes its cases at random makes fewer of them in the default run: `settings(max_examples=few(300))`.
 """
 
@@ -13,10 +16,13 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from circuitflow.gates import GATES
+
+PARTS = 3
 
 WHOLE = True
 """Whether everything runs: `conftest.py` says that the default run is a part."""
@@ -76,6 +82,12 @@ def mark_long(items: Iterable[pytest.Item]) -> None:
         for i, item in enumerate(group):
             if i not in chosen:
                 item.add_marker("long")
+
+
+def mark_parts(items: Iterable[pytest.Item]) -> None:
+    """Give every test its part, by its name, so that it stays when others come."""
+    for item in items:
+        item.add_marker(pytest.mark.part(number=crc32(item.nodeid.encode()) % PARTS))
 
 
 def values_of(item: pytest.Function, keys: Mapping[str, Callable[[Any], Hashable]]) -> dict[str, Hashable]:
