@@ -160,7 +160,8 @@ class _Parts:
             value = np.asarray(value)  # so that sums keep its precision
             counts[name] += 1
             first = name not in so_far
-            so_far[name] = value if first else so_far[name] + value
+            with np.errstate(all="ignore"):  # a sum that is not finite is told as any other
+                so_far[name] = value if first else so_far[name] + value
             remark = total = ""
             if self.arrivals[name] > 1:
                 remark = (f"the first of {self.arrivals[name]} that add up" if first else

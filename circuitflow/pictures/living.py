@@ -28,6 +28,7 @@ from circuitflow.export.javascript.language import ARRAYS
 from circuitflow.gates.shapes import show
 from circuitflow.interpreter.result import Result
 from circuitflow.pictures.compact import compact
+from circuitflow.pictures.whys import whys
 from circuitflow.text import printable, short
 from circuitflow.transforms.observed import Observed, observed
 
@@ -117,7 +118,7 @@ def _output_names(result: Result) -> dict[str, str]:
 
 
 def _sources(result: Result, view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[dict[str, Any]]:
-    circuit = result.circuit
+    circuit, wrong = result.circuit, whys(result)
     for name, reference in view.sources.items():
         node, value = circuit.nodes[name], result.values[name]
         least, most = circuit.bounds.get(name, (-np.inf, np.inf))
@@ -125,7 +126,8 @@ def _sources(result: Result, view: Observed, member: Callable[[str], str], slots
                "member": member(reference), "value": packed(value), "slot": slots.value[name],
                "gradient": slots.gradient.get(name), "frozen": name in circuit.frozen,
                "min": packed(np.broadcast_to(least, value.shape)) if np.any(np.isfinite(least)) else None,
-               "max": packed(np.broadcast_to(most, value.shape)) if np.any(np.isfinite(most)) else None}
+               "max": packed(np.broadcast_to(most, value.shape)) if np.any(np.isfinite(most)) else None,
+               **({"why": wrong[name]} if name in wrong else {})}
 
 
 def _settings(view: Observed, member: Callable[[str], str], slots: Slots) -> Iterator[tuple[str, str, str, int]]:

@@ -182,6 +182,11 @@ def test_a_dead_input_an_infinite_gradient_and_several_outputs_are_told():
     assert empty.meaning == ["x: a small change leaves f where it is"]
 
 
+def test_a_sum_beyond_all_numbers_is_told_without_a_warning():
+    told = cf.explain(cf.Executor(circuit("x = 1e308", "y = mul(x, x)")).run())
+    assert "dx += dy * x = 1e+308  # x forks, its contributions add up: inf" in told
+
+
 def test_a_forward_pass_alone_has_no_backward_lines():
     told = explanation(cf.Executor(cf.load(ROOT / "circuits/staged.json")).forward())
     assert told.backward == []

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.pictures import whys
 from circuitflow.pictures.drawing import picture
 from circuitflow.pictures.living import living
 from support.browser import CHROMIUM, NO_CHROMIUM, opener
@@ -137,11 +138,55 @@ def test_a_gate_is_set_by_hand_and_set_free(opened):
     assert_shows(page, run("staged"))
 
 
+def test_a_page_says_why_a_gradient_is_wrong(opened):
+    """As `Result.why` does, at the values that the page begins with."""
+    circuit = cf.loads(document({"id": "w", "gate": "parameter", "value": [800, -900]}, "x = 3", "a = mul(w, x)",
+                                "b = sigmoid(a)", "s = reduce_sum(b)", "k = 2", "f = mul(s, k)"))
+    result = cf.Executor(circuit).run()
+    page = opened(result)
+    summaries = page.page.locator(".why summary")
+    assert summaries.all_inner_texts() == ["Why the gradient is zero"] * 2
+    for name in "wx":
+        row = page.page.get_by_role("group", name=name, exact=True)
+        row.locator("summary").click()
+        assert row.locator(".why pre").inner_text() == str(result.why(name))
+    field(page, "x").fill("0.001")
+    page.frame()
+    assert summaries.all_inner_texts() == ["Why the gradient was zero at first"] * 2
+    page.page.get_by_role("button", name="Reset").click()
+    page.frame()
+    assert summaries.first.inner_text() == "Why the gradient is zero"
+
+
+def test_a_page_looks_into_no_more_gradients_than_take_seconds():
+    names = [f"x{i}" for i in range(whys.MOST + 2)]
+    many = cf.loads(document(*(f"{name} = -1" for name in names), *(f"y{name} = relu({name})" for name in names),
+                             {"id": "f", "gate": "add", "inputs": [f"y{name}" for name in names]}))
+    assert len(whys.whys(cf.Executor(many).run())) == whys.MOST
+
+    def over(length):
+        """A scan of three gates and their two sources at every position, whose gradients are all 0."""
+        cell = {"nodes": [{"id": "h", "gate": "input"}, {"id": "x", "gate": "input"},
+                          {"id": "a", "gate": "add", "inputs": ["h", "x"]}, {"id": "b", "gate": "neg", "inputs": ["a"]},
+                          {"id": "c", "gate": "sign", "inputs": ["b"]}], "outputs": ["c"]}
+        xs = {"id": "xs", "gate": "input", "shape": ["n"], "value": [1.0] * length}
+        return cf.Executor(cf.loads(document(
+            "h = 1", xs, {"id": "s", "gate": "scan", "circuit": "cell", "carry": {"h": "c"}, "over": ["x"],
+                          "inputs": ["h", "xs"]}, circuits={"cell": cell}))).run()
+    assert [len(whys.whys(over(length))) for length in (20, 1100, 2100)] == [2, 1, 0]
+
+
 def test_the_keyboard_sets_a_gate(opened):
     page = opened("staged")
-    page.page.locator(f"#{page.vertex('num')}").focus()
-    page.press("Enter")
-    assert page.page.locator("#setting").is_visible()
+    gate = page.page.locator(f"#{page.vertex('num')}")
+    gate.focus()
+    for key in ("Enter", "Space", "Tab"):
+        page.press(key)
+    page.page.keyboard.type("0.5")
+    page.press("Escape")
+    page.frame()
+    assert float(page.told(page.vertex("num"))["value"]) == 0.5
+    assert gate.evaluate("(gate) => gate === document.activeElement")
 
 
 def test_upstream_gradients_choose_the_output(opened):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import circuitflow as cf
@@ -49,6 +50,43 @@ def test_integers_that_javascript_lacks_are_replayed(opened, value):
     shown = page.shown()
     for wire in picture(cf.Executor(circuit).run()).wires:
         assert shown[wire.key][0] == wire.value.text
+
+
+def test_a_document_with_any_number_that_can_be_typed_loads(opened):
+    """A float32 has only its own numbers, and a large number is written so that it is no exact integer."""
+    page = opened(cf.loads(document({"id": "x", "gate": "input", "value": 0.1, "dtype": "float32"}, "y = 2",
+                                    {"id": "c", "gate": "cast", "inputs": ["x"], "dtype": "float64"}, "f = mul(c, y)")))
+    page.page.evaluate("() => { navigator.clipboard.writeText = async (text) => { window.copied = text; }; }")
+
+    assert page.page.get_by_role("textbox", name="x", exact=True).input_value() == "0.1"
+
+    def typed(name, text):
+        field = page.page.get_by_role("textbox", name=name, exact=True)
+        field.fill(text)
+        page.page.get_by_role("button", name="Copy as JSON").click()
+        values = cf.Executor(cf.loads(page.page.evaluate("window.copied"))).run().values
+        return field.get_attribute("aria-invalid") == "false", float(values[name])
+    assert typed("y", "123456789012345678901") == (True, 123456789012345678901.0)
+    assert typed("y", "1e-320") == (True, 1e-320)
+    assert typed("x", "16777217") == (True, 16777216)
+    assert typed("x", "0.1") == (True, float(np.float32(0.1)))
+    assert typed("x", "1e39") == typed("x", "1e-46") == (False, float(np.float32(0.1)))
+
+
+def test_a_page_computes_in_the_frame_of_another(opened):
+    """As in a viewer of files, whose frames have an address that no script may change."""
+    circuit = chain(3)
+    page = opened(circuit)
+    page.page.evaluate("""(text) => {
+        const frame = document.createElement("iframe");
+        frame.setAttribute("sandbox", "allow-scripts");
+        frame.srcdoc = text;
+        document.body.replaceChildren(frame);
+    }""", cf.draw(cf.Executor(circuit).run(), "html").decode())
+    frame = page.page.frame_locator("iframe")
+    frame.get_by_role("textbox", name="x0", exact=True).fill("0")
+    frame.locator("#outputs").get_by_text("0.00").wait_for()
+    page.page.wait_for_timeout(400)  # the address follows after 300 ms; at the end nothing may have complained
 
 
 def test_words_without_a_space_fit_a_narrow_screen(opened):

@@ -9,9 +9,14 @@ export { widget } from "./widget";
 export function page(module: Module | null): void {
   const here = new Page(document);
   const data = JSON.parse(here.byId("data").textContent) as Data;
+  const link = (text: string) => `${location.href.split("#")[0] ?? ""}${text ? `#${text}` : ""}`;
   mount(here, data, module, {
     fragment: location.hash,
-    save: (text) => { history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search); },
-    link: (text) => `${location.href.split("#")[0] ?? ""}${text ? `#${text}` : ""}`,
+    save: (text) => {
+      try {
+        history.replaceState(null, "", link(text));
+      } catch { /* a page in the frame of another, such as a viewer of files, may have an address that stays */ }
+    },
+    link,
   });
 }

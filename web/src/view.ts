@@ -51,9 +51,10 @@ function live(page: Page, data: Data, circuit: Circuit, view: Window, walk: Walk
   for (const id of ["curve", "descent"]) if (!circuit.movable().length) page.byId(id).hidden = true;
   const members = new Members(page, circuit, data.members ?? {});
   const views = [marks, inputs, outputs, settings, members, curve, descending];
-  detail.onchoose = (key) => {
+  detail.onchoose = (key, isTyped) => {
     settings.choose(key);
     members.open(key);
+    if (isTyped) settings.focus();
   };
   members.onchoose = (name, place) => {
     if (circuit.sources.has(name)) inputs.focus(name);

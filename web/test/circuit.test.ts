@@ -1,10 +1,10 @@
 import { beforeAll, expect, test, vi } from "vitest";
-import { read, write } from "../src/model/address";
+import { decode, read, write } from "../src/model/address";
 import { Circuit } from "../src/model/circuit";
 import type { Model, Module } from "../src/model/data";
 import { Descent } from "../src/model/descent";
 import { along, niceAbove, over, placeText, rangeOf } from "../src/model/sampling";
-import { asJson, share } from "../src/model/numbers";
+import { asJson, share, toBytes } from "../src/model/numbers";
 
 beforeAll(() => { vi.stubGlobal("requestAnimationFrame", (act: () => void) => { act(); return 0; }); });
 
@@ -165,6 +165,16 @@ test("the address keeps the sign of zero", () => {
   one.move({ name: "b", index: 0 }, -0);
   read(other, `#${write(one, {}) ?? ""}`);
   expect([other.value("a"), other.value("b")]).toEqual([-0, new Float64Array([-0, 2])]);
+});
+
+test("the bytes of a link hold numbers of the dtype, or those that were not finite at first", () => {
+  const all = { member: "", shape: [3], dtype: "float64" }, start = new Float64Array([1, Infinity, NaN]);
+  const bytes = (numbers: Float64Array) => `b${toBytes(numbers)}`;
+  const moved = new Float64Array([2, Infinity, NaN]), whole = new Float64Array([2, 3, -4]);
+  expect(decode(bytes(moved), all, start)).toEqual(moved);
+  expect(decode(bytes(new Float64Array([Infinity, Infinity, NaN])), all, start)).toBeNull();
+  expect(decode(bytes(whole), { ...all, dtype: "int64" }, whole)).toEqual(whole);
+  expect(decode(bytes(new Float64Array([2, 3, 0.5])), { ...all, dtype: "int64" }, whole)).toBeNull();
 });
 
 test("a range beyond all numbers is sampled and drawn in parts that are numbers", () => {

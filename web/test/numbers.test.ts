@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { asJson, brief, everything, fromBytes, inLine, mark, parse, short, strip, toBytes, whole }
+import { asJson, brief, everything, exact, fromBytes, inLine, mark, parse, short, strip, toBytes, whole }
   from "../src/model/numbers";
 
 const slot = (shape: number[], dtype = "float64") => ({ member: "", shape, dtype });
@@ -41,13 +41,28 @@ test("a number as JSON comes back bit by bit", () => {
   expect(asJson(1, slot([], "bool"))).toBe("true");
 });
 
+test("a large number as JSON is no integer, which Python would take exactly", () => {
+  expect([2 ** 53 - 1, 2 ** 60 + 1e19, -(2 ** 60)].map((x) => asJson(x, slot([])))).toEqual(
+    ["9007199254740991", "1.1152921504606847e+19", "-1.152921504606847e+18"]);
+});
+
+test("numbers of float32", () => {
+  const typed = (text: string) => parse(text, "float32");
+  expect(["0.1", "16777217", "1e39", "1e-46", "-0", "0e-99"].map(typed)).toEqual(
+    [Math.fround(0.1), 16777216, null, null, -0, 0]);
+  for (const x of [0.1, 1 / 3, 1e-45, 3.4028234663852886e38, 16777216, -0, Infinity, NaN].map(Math.fround)) {
+    expect(Math.fround(Number(exact(x, "float32")))).toBe(x);
+  }
+  expect([exact(Math.fround(0.1), "float32"), exact(0.1)]).toEqual(["0.1", "0.1"]);
+});
+
 test.each(["", "x", "0x10", "1e999", "Infinity", "1,5", "--1", "1e", "{}"])("%j is no number", (text) => {
   expect(parse(text, "float64")).toBeNull();
 });
 
 test("numbers that a person types", () => {
   expect([" 1.5 ", "-.5", "1e-3", "+2."].map((text) => parse(text, "float64"))).toEqual([1.5, -0.5, 0.001, 2]);
-  expect([parse("1.5", "int64"), parse("2", "int64")]).toEqual([null, 2]);
+  expect([parse("1.5", "int64"), parse("2", "int64"), parse("-0", "int64")]).toEqual([null, 2, 0]);
   expect([["127", "int8"], ["128", "int8"], ["-129", "int8"], ["-1", "uint8"], ["255", "uint8"], ["2", "bool"],
     ["9007199254740992", "int64"], ["4294967295", "uint32"]].map(([text = "", dtype = ""]) => parse(text, dtype)))
     .toEqual([127, null, null, null, 255, null, null, 4294967295]);

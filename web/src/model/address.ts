@@ -2,7 +2,7 @@
 
 import type { Circuit } from "./circuit";
 import type { Slot, Value } from "./data";
-import { exact, fromBytes, isTensor, parse, same, toBytes, zeros } from "./numbers";
+import { exact, fromBytes, holds, isTensor, parse, same, toBytes, zeros } from "./numbers";
 
 /** The longest fragment that is written or read, in characters. */
 export const LONGEST = 100_000;
@@ -30,7 +30,8 @@ export function decode(text: string, slot: Slot, start: Value): Value | null {
   if (text.startsWith("b")) {
     try {
       const read = fromBytes(text.slice(1), slot.dtype);
-      return read.length === start.length && read.every(Number.isFinite) ? read : null;
+      return read.length === start.length
+        && read.every((x: number, i: number) => holds(x, slot.dtype) || Object.is(x, start[i])) ? read : null;
     } catch {
       return null;
     }

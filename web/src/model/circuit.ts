@@ -1,7 +1,7 @@
 /** A circuit that computes: its arguments, what is set by hand, and the values and gradients that follow. */
 
 import type { Model, Module, Numbers, Setting, Slot, Source, Upstream, Value } from "./data";
-import { asJson, copy, isFloat, isTensor, isZero, same, unpack, zeros } from "./numbers";
+import { asJson, copy, isFloat, isTensor, isZero, nearest, same, unpack, zeros } from "./numbers";
 
 /** One number of an argument: the argument's name, and the place in a tensor. */
 export interface Place {
@@ -102,7 +102,9 @@ export class Circuit {
 
   assign(name: string, value: Value): void {
     const source = this.sources.get(name);
-    if (source) this.#put(source.member, value);
+    if (!source) return;
+    const { dtype } = this.slot(source.slot);
+    this.#put(source.member, typeof value === "number" ? nearest(value, dtype) : value);
   }
 
   number({ name, index }: Place): number {
@@ -119,7 +121,7 @@ export class Circuit {
       value[index] = x;
       this.changed();
     } else {
-      this.#put(source.member, this.slot(source.slot).dtype === "bool" ? Boolean(x) : x);
+      this.assign(name, this.slot(source.slot).dtype === "bool" ? Boolean(x) : x);
     }
   }
 
@@ -239,6 +241,11 @@ export class Circuit {
   reset(): void {
     for (const [key, value] of Object.entries(this.#start)) this.#inputs[key] = copy(value);
     this.changed();
+  }
+
+  /** Whether everything is as at first. */
+  get isAtStart(): boolean {
+    return Object.entries(this.#start).every(([key, value]) => same(this.#inputs[key] ?? NaN, value));
   }
 
   isMoved(name: string): boolean {

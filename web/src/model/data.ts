@@ -24,6 +24,8 @@ export interface Source {
   frozen: boolean;
   min: Packed;
   max: Packed;
+  /** What is wrong with the gradient at first, if anything: the verdict, and why. */
+  why?: [string, string];
 }
 
 export interface Setting {

@@ -31,8 +31,23 @@ export function share(x: number, low: number, high: number): number {
   return Number.isFinite(high - low) ? (x - low) / (high - low) : (x / 2 - low / 2) / (high / 2 - low / 2);
 }
 
-/** A number as text that gives it back bit by bit. */
-export function exact(x: number): string {
+/** The number of a dtype that is nearest to another one. */
+export function nearest(x: number, dtype: string): number {
+  return dtype === "float32" ? Math.fround(x) : isFloat(dtype) ? x : x + 0; // no integer is -0
+}
+
+/** Whether a number is finite and one that a dtype has. */
+export function holds(x: number, dtype: string): boolean {
+  const [low, high] = limits(dtype);
+  return Number.isFinite(x) && (isFloat(dtype) || Number.isInteger(x)) && x >= low && x <= high;
+}
+
+/** A number as text that gives it back bit by bit; for a float32 the shortest such text. */
+export function exact(x: number, dtype = "float64"): string {
+  for (let digits = 1; dtype === "float32" && Number.isFinite(x) && digits < 9; digits++) {
+    const short = Number(x.toPrecision(digits));
+    if (Object.is(Math.fround(short), x)) return exact(short);
+  }
   return Object.is(x, -0) ? "-0" : String(x);
 }
 
@@ -214,15 +229,16 @@ export function asJson(value: Value, { shape, dtype }: Slot): string {
 function oneAsJson(x: number, dtype: string): string {
   if (dtype === "bool") return x ? "true" : "false";
   if (!Number.isFinite(x)) return Number.isNaN(x) ? '"NaN"' : x > 0 ? '"Infinity"' : '"-Infinity"';
-  return Object.is(x, -0) ? "-0.0" : String(x);
+  if (Object.is(x, -0)) return "-0.0";
+  // Digits without an exponent are an exact integer, and those of a larger number are not.
+  return Number.isInteger(x) && !Number.isSafeInteger(x) ? x.toExponential() : String(x);
 }
 
-/** A finite number of a dtype that a person typed, or null. */
+/** A finite number of a dtype that a person typed, or null. As in a document, a float32 is refused that would be 0. */
 export function parse(text: string, dtype: string): number | null {
   if (!/^\s*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?\s*$/i.test(text)) return null;
-  const x = Number(text);
-  const [low, high] = limits(dtype);
-  return Number.isFinite(x) && (isFloat(dtype) || Number.isInteger(x)) && x >= low && x <= high ? x : null;
+  const typed = Number(text), x = nearest(typed, dtype);
+  return holds(x, dtype) && (x !== 0 || typed === 0) ? x : null;
 }
 
 /** The strip of a tensor: the largest element of each piece, scaled to [-1, 1]. */

@@ -189,6 +189,6 @@ export class Descending {
       return `${i ? "up" : "across"} ${placeText(this.circuit, place)} from ${axis(least)} to ${axis(most)}`;
     });
     this.page.byId("slice-words").textContent = `${words.join(", ")}; ${low <= high
-      ? `loss ${brief(low)} (pale) to ${brief(high)}` : "no loss is finite here"}`;
+      ? `loss ${brief(low)} (grey) to ${brief(high)} (blue)` : "no loss is finite here"}`;
   }
 }

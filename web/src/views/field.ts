@@ -30,7 +30,7 @@ export class Field {
   }
 
   update(x: number): void {
-    const text = exact(x);
+    const text = exact(x, this.dtype);
     if (this.page.active !== this.field || parse(this.field.value, this.dtype) !== x) {
       if (this.page.active !== this.field) {
         this.field.classList.remove("wrong");

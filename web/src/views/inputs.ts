@@ -41,6 +41,7 @@ class Row implements Entry {
   readonly #chosen = element("span", "", { class: "kind", role: "status" });
   readonly #check: HTMLInputElement | null = null;
   readonly #freeze: HTMLInputElement | null = null;
+  readonly #why = element("summary");
   #place: Place;
 
   constructor(page: Page, private readonly circuit: Circuit, private readonly source: Source) {
@@ -85,6 +86,11 @@ class Row implements Entry {
       });
       (this.#field?.root ?? this.root).append(words);
     }
+    if (source.why) {
+      const why = element("details", undefined, { class: "why" });
+      why.append(this.#why, element("pre", source.why[1]));
+      this.root.append(why);
+    }
   }
 
   fit(): void {
@@ -104,6 +110,10 @@ class Row implements Entry {
     this.#field?.update(circuit.number(this.#place));
     if (this.#check) this.#check.checked = Boolean(value);
     if (this.#freeze) this.#freeze.checked = circuit.frozen.has(source.name);
+    if (source.why) {
+      const [verdict] = source.why;
+      this.#why.textContent = `Why the gradient ${circuit.isAtStart ? `is ${verdict}` : `was ${verdict} at first`}`;
+    }
     if (source.gradient === null) return;
     const gradient = circuit.at(source.gradient);
     this.#gradient.textContent = circuit.fault ? "–" : isTensor(gradient)

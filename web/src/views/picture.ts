@@ -200,8 +200,8 @@ export class Marks {
 /** What is pointed at, with its numbers in full. */
 export class Detail {
   #key = "";
-  /** Called with the key of a vertex that a person chooses. */
-  onchoose: (key: string) => void = () => undefined;
+  /** Called with the key of a vertex that a person chooses, and whether by the keyboard. */
+  onchoose: (key: string, isTyped: boolean) => void = () => undefined;
 
   constructor(private readonly page: Page, private readonly parts: Data["parts"],
     private readonly circuit: Circuit | null, view: Window) {
@@ -217,9 +217,9 @@ export class Detail {
         if (part.matches(":focus-visible")) view.follow(part); // the tab key leads beyond what is shown
         this.describe(key);
       });
-      part.addEventListener("click", () => { this.onchoose(key); });
+      part.addEventListener("click", () => { this.onchoose(key, false); });
       part.addEventListener("keydown", (event) => {
-        if (event.key === "Enter") this.onchoose(key);
+        if (event.key === "Enter") this.onchoose(key, true);
       });
     }
     for (const [part, box] of areas) part.prepend(area(box)); // all at once: each change makes the next box slow

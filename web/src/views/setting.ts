@@ -21,6 +21,14 @@ export class Settings {
       [key, rows.map(([name]) => name)] as [string, string[]])];
     this.#root = page.byId("setting");
     this.#home = page.byId("setting-home");
+    this.#root.addEventListener("keydown", ({ key }) => {
+      if (key === "Escape") (this.page.one("#picture .chosen") as SVGElement | null)?.focus();
+    });
+  }
+
+  /** Go to what is offered, which may be far behind the picture for who moves by keys. */
+  focus(): void {
+    if (!this.#root.hidden) this.#check?.focus();
   }
 
   /** Offer to set the first value of a vertex that can be set; of a box that stands for many nodes, none. */
