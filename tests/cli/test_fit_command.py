@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 
 import numpy as np
 import pytest
 
 import circuitflow as cf
+from circuitflow.cli import fit_progress
 from circuitflow.fitting.writing import fitted_document
 from support.suite import ROOT
 
@@ -128,8 +130,9 @@ def test_status_and_json(circuitflow, folder):
 
 
 @pytest.mark.parametrize("form", ["svg", "png", "pdf", "html"])
-def test_plots_and_history(circuitflow, folder, form):
+def test_plots_and_history(circuitflow, folder, form, monkeypatch):
     pytest.importorskip("matplotlib")
+    monkeypatch.setattr(fit_progress, "INTERVAL", math.inf)  # on a busy machine a fit may take as long
     text = (folder / "decay.csv").read_text().replace("time", "$\\frac{<b>$")
     (folder / "rows.csv").write_text(text)
     outcome = circuitflow("fit", str(folder / "decay.json"), str(folder / "rows.csv"), "--columns", "t=$\\frac{<b>$",
