@@ -34,18 +34,17 @@ LONGEST = 300
 """The most characters of a word that is offered."""
 
 
-def complete(text: Text, folder: Path | None, position: types.Position) -> types.CompletionList:
+def complete(text: Text, position: types.Position) -> types.CompletionList:
     """The keys or words that may stand at a position.
 
     Args:
         text: the document.
-        folder: where its files lie; None where it has none.
         position: of the cursor.
     """
     here = cursor(text.tree, text.offset(position))
     if here is None:
         return types.CompletionList(is_incomplete=False, items=[])
-    choices = [choice for choice in (_keys(text, here) if here.is_key else _words(text, folder, here))
+    choices = [choice for choice in (_keys(text, here) if here.is_key else _words(text, here))
                if len(choice.word) <= LONGEST and is_shown(choice.word)]
     is_incomplete = len(choices) > MOST_CHOICES
     if is_incomplete:
@@ -64,9 +63,9 @@ def _keys(text: Text, here: Cursor) -> Iterator[keys.Choice]:
             yield choice
 
 
-def _words(text: Text, folder: Path | None, here: Cursor) -> Iterator[keys.Choice]:
-    if here.path[-1] == "file" and folder is not None:
-        yield from _files(folder, str(next((step for step in here.path if step in _FILES), "")))
+def _words(text: Text, here: Cursor) -> Iterator[keys.Choice]:
+    if here.path[-1] == "file" and text.folder is not None:
+        yield from _files(text.folder, str(next((step for step in here.path if step in _FILES), "")))
     yield from keys.words(text, here.path)
 
 

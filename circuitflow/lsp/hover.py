@@ -56,7 +56,7 @@ def _key(text: Text, key: Value) -> Iterator[str]:
 
 
 def _symbol(text: Text, findings: Findings, symbol: Symbol) -> Iterator[str]:
-    body = text.names.bodies[symbol.body]
+    body = text.names.body_of(symbol)
     if symbol.kind == "circuit":
         circuit = body.circuits[symbol.name]
         value = circuit if isinstance(circuit, Value) else circuit.value
@@ -68,8 +68,10 @@ def _symbol(text: Text, findings: Findings, symbol: Symbol) -> Iterator[str]:
         kind = value.text_of("gate") or ""
         gate = text.gates.get(kind)
         yield f"{code(symbol.name)}: {code(kind)}" + (f" {code(gate.formula)}" if gate else "")
-        known = findings.facts.get(value.path)
-        if known is not None:
+        known = None if body.file else findings.facts.get(value.path)
+        if body.file:
+            yield f"in the file {code(body.file)}"
+        elif known is not None:
             yield code(known.types)
             if known.values:
                 yield f"value {code(', '.join(known.values))}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -64,6 +64,8 @@ class Body:
         outer: the body whose circuits it sees too; None for a whole document.
         nodes: the first node of every id.
         circuits: its own subcircuits by name: bodies or objects with a file.
+        files: of those with a file that can be read, the bodies there, of which nothing but nodes and outputs is known.
+        file: the file that it stands in; "" for the text.
     """
 
     value: Value
@@ -71,6 +73,8 @@ class Body:
     outer: Body | None
     nodes: dict[str, Value]
     circuits: dict[str, Body | Value]
+    files: dict[str, Body]
+    file: str = ""
 
     @cached_property
     def inputs(self) -> dict[str, Value]:
@@ -84,34 +88,44 @@ class Body:
 
     def find(self, name: str) -> tuple[Symbol, Body | Value] | None:
         """The circuit of a name that is in scope, and where it is defined."""
+        body = self._scope_of(name)
+        return (Symbol("circuit", body.path, name), body.circuits[name]) if body else None
+
+    def _scope_of(self, name: str) -> Body | None:
+        """The body that defines a circuit that is in scope."""
         body: Body | None = self
-        while body is not None:
-            if name in body.circuits:
-                return Symbol("circuit", body.path, name), body.circuits[name]
+        while body is not None and name not in body.circuits:
             body = body.outer
-        return None
+        return body
 
     def in_scope(self) -> list[str]:
         """The names of all circuits in scope, the nearest first."""
         return [*self.circuits, *(self.outer.in_scope() if self.outer else ())]
 
     def applied(self, node: Value) -> list[Body]:
-        """The bodies in this text that a node applies."""
+        """The bodies that a node applies, but for those in files that cannot be read."""
         names = [node.text_of(key) for key in APPLYING.get(node.text_of("gate") or "", ())]
-        found = [self.find(name) for name in names if name]
-        return [circuit for entry in found if entry for circuit in [entry[1]] if isinstance(circuit, Body)]
+        found = [scope.files.get(name, scope.circuits[name]) for name in names if name
+                 for scope in [self._scope_of(name)] if scope]
+        return [circuit for circuit in found if isinstance(circuit, Body)]
 
 
 class Names:
     """The bodies of a text and every mention of a symbol in it, in the order of the text."""
 
-    def __init__(self, tree: Value) -> None:
-        """Read a tree."""
-        self.bodies = {body.path: body for body in _bodies(tree)}
+    def __init__(self, tree: Value, read: Callable[[str], Value | None] = lambda _: None) -> None:
+        """Read a tree; `read` gives that of a file beside the document, by its name, or None."""
+        self.bodies = {body.path: body for body in _bodies(tree, read)}
         mentions = (mention for body in self.bodies.values() for mention in _Reader(body).mentions())
         found = list(islice(mentions, MOST_MENTIONS + 1))
         self.mentions = sorted(set(found) if len(found) <= MOST_MENTIONS else (),
                                key=lambda mention: (mention.start, mention.symbol))
+
+    def body_of(self, symbol: Symbol) -> Body:
+        """The body that defines a symbol, which may stand in a file."""
+        if symbol.body in self.bodies:
+            return self.bodies[symbol.body]
+        return self.bodies[symbol.body[:-2]].files[str(symbol.body[-1])]
 
     def body_at(self, path: Path) -> Body:
         """The body that a path leads into."""
@@ -147,23 +161,31 @@ class Names:
         return bound
 
 
-def _bodies(tree: Value) -> Iterator[Body]:
+def _bodies(tree: Value, read: Callable[[str], Value | None]) -> Iterator[Body]:
     pending: list[tuple[Value, Path, Body | None]] = [(tree, (), None)]
     while pending:
         value, path, around = pending.pop()
         is_whole = value.get("circuitflow") is not None
-        body = Body(value, path, None if is_whole else around, {}, {})
+        body = Body(value, path, None if is_whole else around, _nodes(value), {}, {})
         if around is not None:
             around.circuits[str(path[-1])] = body
         yield body
-        for node in value.list_of("nodes"):
-            if (name := node.text_of("id")) is not None:
-                body.nodes.setdefault(name, node)
         for member, circuit in _members(value, "circuits"):
             if circuit is not None and circuit.kind == "object" and member.name not in body.circuits:
                 body.circuits[member.name] = circuit
-                if circuit.get("file") is None and len(path) < 2 * DEEPEST:
-                    pending.append((circuit, (*path, "circuits", member.name), body))
+                place = (*path, "circuits", member.name)
+                if (file := circuit.get("file")) is None and len(path) < 2 * DEEPEST:
+                    pending.append((circuit, place, body))
+                elif file and file.text and (other := read(file.text)):
+                    body.files[member.name] = Body(other, place, None, _nodes(other), {}, {}, file.text)
+
+
+def _nodes(value: Value) -> dict[str, Value]:
+    nodes: dict[str, Value] = {}
+    for node in value.list_of("nodes"):
+        if (name := node.text_of("id")) is not None:
+            nodes.setdefault(name, node)
+    return nodes
 
 
 def _members(value: Value | None, key: str) -> Iterator[tuple[Member, Value | None]]:

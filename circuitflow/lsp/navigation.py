@@ -24,21 +24,22 @@ class RenameError(ValueError):
     """A name cannot become another; the message says why."""
 
 
-def definition(text: Text, folder: Path | None, position: types.Position) -> list[types.Location]:
+def definition(text: Text, position: types.Position) -> list[types.Location]:
     """Where the word at a position is defined: in the text, or in the file of a circuit."""
     offset = text.offset(position)
     locations = []
     for mention in text.names.at(offset):
-        circuit = _circuit(text, mention.symbol)
+        circuit, symbol, file = _circuit(text, mention.symbol), mention.symbol, text.names.body_of(mention.symbol).file
         name = circuit.text_of("file") if isinstance(circuit, Value) else None
-        place = text.names.definition(mention.symbol)
         if name is not None and not mention.is_definition:
-            locations += _in_file(folder, name)
-        elif place is not None:
-            locations.append(types.Location(text.uri, text.range(place.start, place.end)))
+            locations += _in_file(text.folder, name)
+        elif (other := text.file(file) if file else text) is not None:
+            place = other.names.definition(symbol._replace(body=()) if file else symbol)
+            if place is not None:
+                locations.append(types.Location(other.uri, other.range(place.start, place.end)))
     value = innermost(text.tree, offset)
     if not locations and value is not None and value.step == "file" and value.text is not None:
-        locations += _in_file(folder, value.text)
+        locations += _in_file(text.folder, value.text)
     return locations
 
 
@@ -72,7 +73,10 @@ def rename(text: Text, position: types.Position, name: str) -> list[types.TextEd
         raise RenameError(f"'{printable(name, 40)}' is no id: expected letters, digits and underscores, not beginning "
                           f"with a digit, {LONGEST} at most")
     for symbol in symbols:
-        body = names.bodies[symbol.body]
+        body = names.body_of(symbol)
+        if body.file:
+            raise RenameError(f"'{printable(symbol.name, 40)}' stands in {printable(body.file, 80)}, which others may "
+                              "use; rename it there first")
         taken = body.nodes if symbol.kind == "node" else _seen_circuits(names.bodies.values(), body)
         if name in taken and name != symbol.name:
             raise RenameError(f"there is a {symbol.kind} '{name}' already")

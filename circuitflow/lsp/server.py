@@ -62,7 +62,7 @@ class Server(LanguageServer):
         document, loop = self.workspace.get_text_document(uri), asyncio.get_running_loop()
         encoding = self.workspace.position_encoding or types.PositionEncodingKind.Utf16
         text = self.texts[uri] = Text(uri, document.version, document.source,
-                                      types.PositionEncodingKind(encoding).value, self.gates)
+                                      types.PositionEncodingKind(encoding).value, self.gates, _folder(uri))
         self.findings.pop(uri, None)
         if VERSION_KEY not in text.source:
             self.tell(text, Findings())
@@ -183,7 +183,7 @@ def serve(table: Callable[[], GateTable], version: str) -> None:
     @feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGERS))
     def completion(server: Server, params: types.CompletionParams) -> types.CompletionList:
         uri = params.text_document.uri
-        return complete(server.text(uri), _folder(uri), params.position)
+        return complete(server.text(uri), params.position)
 
     @feature(types.TEXT_DOCUMENT_HOVER)
     def on_hover(server: Server, params: types.HoverParams) -> types.Hover | None:
@@ -193,7 +193,7 @@ def serve(table: Callable[[], GateTable], version: str) -> None:
     @feature(types.TEXT_DOCUMENT_DEFINITION)
     def definition(server: Server, params: types.DefinitionParams) -> list[types.Location]:
         uri = params.text_document.uri
-        return navigation.definition(server.text(uri), _folder(uri), params.position)
+        return navigation.definition(server.text(uri), params.position)
 
     @feature(types.TEXT_DOCUMENT_REFERENCES)
     def references(server: Server, params: types.ReferenceParams) -> list[types.Location]:

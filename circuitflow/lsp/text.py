@@ -6,9 +6,12 @@ import re
 from array import array
 from bisect import bisect_left, bisect_right
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from lsprotocol.types import Position, Range
 
+from circuitflow.document.files import ValueFaultError, beside
 from circuitflow.gates import GATES, GateTable
 from circuitflow.graph.collector import collector_paused
 from circuitflow.lsp.names import Names
@@ -17,6 +20,10 @@ from circuitflow.lsp.syntax import Value, parse
 _ENCODINGS = {"utf-8": ("utf-8", 1, "[^\0-\x7f]"), "utf-16": ("utf-16-le", 2, "[^\0-\uffff]"),
               "utf-32": ("utf-32-le", 4, "[^\0-\U0010ffff]")}
 """Of every encoding of the protocol Python's name, the bytes of its unit, and the characters of more than one unit."""
+
+
+MOST_FILES, LARGEST_FILE = 16, 2**19
+"""The most files of a document that are looked into for ports, and their most bytes."""
 
 
 class Text:
@@ -31,13 +38,33 @@ class Text:
         source: the characters.
         encoding: whose code units columns count: "utf-8", "utf-16" or "utf-32".
         gates: the gate table.
+        folder: where the files lie that it names; None where it has none.
     """
 
     def __init__(self, uri: str, version: int | None, source: str, encoding: str = "utf-16",
-                 gates: GateTable = GATES) -> None:
+                 gates: GateTable = GATES, folder: Path | None = None) -> None:
         """Hold a text."""
         self.uri, self.version, self.source, self.gates = uri, version, source, gates
-        self.encoding = encoding
+        self.encoding, self.folder = encoding, folder
+        self._files: dict[str, Text | None] = {}
+
+    def file(self, name: str) -> Text | None:
+        """The text of a file beside the document; None of one that it may not name, that is no text, or too large."""
+        if name not in self._files:
+            self._files[name] = self._read(name) if len(self._files) < MOST_FILES else None
+        return self._files[name]
+
+    def _read(self, name: str) -> Text | None:
+        try:
+            with beside(self.folder, name) as (file, path, status):
+                key = path, self.encoding, status.st_mtime_ns, status.st_size, status.st_ino
+                if key not in _read and status.st_size <= LARGEST_FILE:
+                    if len(_read) == MOST_FILES:
+                        del _read[next(iter(_read))]
+                    _read[key] = Text(path.as_uri(), None, file.read(LARGEST_FILE).decode(), self.encoding, self.gates)
+                return _read.get(key)
+        except (ValueFaultError, OSError, ValueError):
+            return None
 
     @cached_property
     def tree(self) -> Value:
@@ -50,7 +77,7 @@ class Text:
         """The names in the text."""
         tree = self.tree
         with collector_paused():
-            return Names(tree)
+            return Names(tree, lambda name: other.tree if (other := self.file(name)) else None)
 
     @cached_property
     def _feeds(self) -> list[int]:
@@ -123,3 +150,7 @@ class Text:
         """The units between two offsets."""
         offsets, extra = self._wide
         return end - start + extra[bisect_left(offsets, end)] - extra[bisect_left(offsets, start)]
+
+
+_read: dict[Any, Text] = {}
+"""The files that were read, by name and state: a document is read again at every edit."""

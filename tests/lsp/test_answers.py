@@ -24,8 +24,8 @@ NODES = '"nodes": [{"id": "x", "gate": "input"}, {"id": "w", "gate": "topk", "in
 
 def words(source, folder=None):
     """What is offered at the place of a bar: the text that it makes, by word."""
-    text = Text("file:///c.json", 1, source.replace("|", "", 1))
-    answer = complete(text, folder, text.position(source.index("|")))
+    text = Text("file:///c.json", 1, source.replace("|", "", 1), folder=folder)
+    answer = complete(text, text.position(source.index("|")))
     return {item.label: text.source[: text.offset(item.text_edit.range.start)] + item.text_edit.new_text
             + text.source[text.offset(item.text_edit.range.end):] for item in answer.items}
 
@@ -173,7 +173,7 @@ def test_of_many_words_only_some_are_offered():
     ids = ", ".join(f'{{"id": "node{i}", "gate": "input"}}' for i in range(2000))
     source = f'{{"nodes": [{ids}], "outputs": ["de199|"]}}'
     text = Text("file:///c.json", 1, source.replace("|", ""))
-    answer = complete(text, None, text.position(source.index("|")))
+    answer = complete(text, text.position(source.index("|")))
     assert answer.is_incomplete
     assert [item.label for item in answer.items] == ["node199", *(f"node199{i}" for i in range(10))]
 

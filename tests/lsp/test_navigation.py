@@ -1,13 +1,17 @@
 """Definitions, references, new names, outline."""
 
 import json
+import os
 
 import pytest
 from lsprotocol.types import Position
 
 import circuitflow as cf
+from circuitflow.lsp.completion import complete
+from circuitflow.lsp.findings import Findings
+from circuitflow.lsp.hover import hover
 from circuitflow.lsp.navigation import RenameError, definition, folds, references, rename, renamed_word, symbols
-from circuitflow.lsp.text import Text
+from circuitflow.lsp.text import LARGEST_FILE, MOST_FILES, Text
 from support.suite import FILES, ROOT
 
 CLASSICS = sorted((ROOT / "circuits/classics").glob("*.json"))
@@ -32,7 +36,7 @@ def run(source, folder):
 
 @pytest.mark.parametrize("path", FILES + CLASSICS, ids=lambda path: path.stem)
 def test_a_new_name_changes_no_number(path):
-    text = Text("file:///c.json", 1, path.read_text())
+    text = Text("file:///c.json", 1, path.read_text(), folder=path.parent)
     before = run(text.source, path.parent)
     names = text.names
     tried = set()
@@ -44,7 +48,7 @@ def test_a_new_name_changes_no_number(path):
         new = f"{mention.symbol.name}_renamed"
         source = applied(text, rename(text, text.position(mention.start), new))
         assert run(source, path.parent) == before, new
-        again = Text("file:///c.json", 2, source)
+        again = Text("file:///c.json", 2, source, folder=path.parent)
         assert len(again.names.mentions) == len(names.mentions)
         back = next(m for m in again.names.mentions if m.symbol.name == new)
         assert applied(again, rename(again, again.position(back.start), mention.symbol.name)) == text.source
@@ -116,11 +120,11 @@ def test_a_definition_in_the_text_and_in_a_file(tmp_path):
     (tmp_path / "part.json").write_text((ROOT / "circuits/square.json").read_text())
     source = ('{"circuitflow": "1.0", "circuits": {"part": {"file": "part.json"}}, "outputs": ["f"], "nodes": ['
               '{"id": "x", "gate": "input"}, {"id": "f", "gate": "call", "circuit": "part", "inputs": ["x"]}]}')
-    text = Text("file:///c.json", 1, source)
 
     def goal(word, folder=tmp_path):
+        text = Text("file:///c.json", 1, source, folder=folder)
         return [(place.uri, place.range.start.character) for place in definition(
-            text, folder, text.position(source.index(word) + 1))]
+            text, text.position(source.index(word) + 1))]
 
     assert goal('"x"]}') == [("file:///c.json", source.index('"x"') + 1)]
     part = ((tmp_path / "part.json").as_uri(), 0)
@@ -131,6 +135,66 @@ def test_a_definition_in_the_text_and_in_a_file(tmp_path):
     (tmp_path / "part.json").symlink_to("/etc/passwd")
     assert goal('"part.json"') == []
     assert goal('"gate"') == []
+
+
+PART = """{"circuitflow": "1.0", "nodes": [{"id": "é", "gate": "input"}, {"id": "u", "gate": "input", "value": 1},
+  {"id": "y", "gate": "mul", "inputs": ["é", "u"]}], "outputs": ["y"]}"""
+WHOLE = """{"circuitflow": "1.0", "circuits": {"part": {"file": "part.json"}, "own": {"nodes": [
+  {"id": "é", "gate": "input"}, {"id": "y", "gate": "exp", "inputs": ["é"]}], "outputs": ["y"]}}, "nodes": [
+  {"id": "x", "gate": "input", "value": 1}, {"id": "yes", "gate": "constant", "value": true},
+  {"id": "c", "gate": "call", "circuit": "part", "inputs": {"é": "x", "u": "x"}},
+  {"id": "i", "gate": "if", "then": "part", "else": "own", "inputs": {"condition": "yes", "é": "x"}}],
+  "outputs": ["c.y"]}"""
+
+
+def test_ports_of_a_circuit_in_a_file(tmp_path):
+    (tmp_path / "part.json").write_text(PART)
+    text = Text("file:///c.json", 1, WHOLE, folder=tmp_path)
+    part = Text((tmp_path / "part.json").as_uri(), 1, PART)
+
+    def at(word, more=1):
+        return text.position(WHOLE.index(word) + more)
+
+    def goals(word, more=1):
+        return sorted((place.uri, place.range) for place in definition(text, at(word, more)))
+
+    def in_part(word):
+        start = PART.index(word) + 1
+        return part.uri, part.range(start, start + 1)
+
+    own = WHOLE.index('"é"') + 1
+    assert goals('"u": "x"') == [in_part('"u"')]
+    assert goals('c.y"', 2) == [in_part('"y"')]
+    assert goals('c.y"', 0) == [("file:///c.json", text.range(WHOLE.index('"c"') + 1, WHOLE.index('"c"') + 2))]
+    assert goals('"é": "x"}}]') == [("file:///c.json", text.range(own, own + 1)), in_part('"é"')]
+    assert len(references(text, at('"u": "x"'), with_definition=True)) == 1
+    assert "in the file `part.json`" in hover(text, Findings(), at('"u": "x"')).contents.value
+    for word in ('"u": "x"', '"é": "x"}}]', '"é"'):  # the file would have to change too
+        with pytest.raises(RenameError, match="'[éu]' stands in part.json, which others may use"):
+            rename(text, at(word), "new")
+    assert rename(text, at('"x", "gate"'), "new")
+    offered = [item.label for item in complete(text, at('"u": "x"')).items]
+    assert offered == ["u"]
+    (tmp_path / "part.json").write_text(PART.replace('"id": "u"', '"id": "uu"'))
+    text = Text("file:///c.json", 2, WHOLE, folder=tmp_path)
+    assert goals('"u": "x"') == []
+
+
+def test_files_that_are_not_looked_into(tmp_path):
+    names = [f"part{i}.json" for i in range(MOST_FILES + 1)]
+    for name in names:
+        (tmp_path / name).write_text(PART)
+    (tmp_path / "large.json").write_text(PART + " " * LARGEST_FILE)
+    (tmp_path / "bytes.json").write_bytes(b'{"nodes": [{"id": "\xff"}]}')
+    (tmp_path / "link.json").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "pipe.json")
+    text = Text("file:///c.json", 1, "{}", folder=tmp_path)
+    for name in ("large.json", "bytes.json", "link.json", "pipe.json", "no.json", "../part0.json", "/etc/hosts", "\0"):
+        assert text.file(name) is None
+    text = Text("file:///c.json", 1, "{}", folder=tmp_path)
+    assert [text.file(name) is not None for name in names] == [True] * MOST_FILES + [False]
+    assert text.file(names[0]) is Text("file:///c.json", 2, "{}", folder=tmp_path).file(names[0])
+    assert Text("file:///c.json", 1, "{}").file(names[0]) is None
 
 
 def test_the_outline():

@@ -91,7 +91,7 @@ def test_a_text_of_too_many_values_has_no_tree():
 
 def test_a_deep_place_is_found_by_its_body_alone():
     text = Text("file:///c.json", 1, "[" * 20_000)
-    assert complete(text, None, text.position(20_000)).items == []
+    assert complete(text, text.position(20_000)).items == []
 
 
 def test_references_that_mean_too_much_are_not_followed():
