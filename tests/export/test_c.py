@@ -19,6 +19,7 @@ from circuitflow.engines.flat.comments import plain
 from circuitflow.export.c.exporting import export
 from support import c_programs
 from support.c_programs import FIRST_AND_LAST, FLAGS, call, compile_c, needs_gcc, programs, shared
+from support.chosen_products import CHOSEN
 from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit, document
 from support.edge_points import GIVEN, POINTS, as_array
@@ -49,6 +50,11 @@ def test_every_gate_and_its_gradient(indices, dtype, tmp_path):
     done, refused = agreed({f"{i} {EXAMPLES[i]}": circuit_of(EXAMPLES[i]) for i in indices}, tmp_path, *SANITIZERS,
                            dtype=dtype)
     assert (len(done), refused) == (len(indices), {})
+
+
+def test_a_product_that_is_not_read_is_not_computed(tmp_path):
+    done, refused = agreed(CHOSEN, tmp_path, *SANITIZERS)
+    assert (len(done), refused) == (len(CHOSEN), {})
 
 
 def test_the_conventions_at_ties_and_edges_are_kept(tmp_path):

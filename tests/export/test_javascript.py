@@ -18,6 +18,7 @@ from circuitflow.export.javascript.exporting import export
 from circuitflow.export.javascript.names import RESERVED, JavaScriptNames, identifier
 from support import c_programs
 from support.c_programs import FIRST_AND_LAST
+from support.chosen_products import CHOSEN
 from support.commands import circuitflow  # noqa: F401
 from support.documents import circuit
 from support.edge_points import GIVEN, POINTS, as_array
@@ -49,6 +50,16 @@ def test_every_gate_and_its_gradient(indices, dtype, tmp_path):
     done, refused = agreed({f"{i} {EXAMPLES[i]}": circuit_of(EXAMPLES[i]) for i in indices}, tmp_path,
                            1e-12 if dtype is None else 1e-4, dtype=dtype)
     assert (len(done), refused) == (len(indices), {})
+
+
+def test_a_product_that_is_not_read_is_not_computed(tmp_path):
+    done, refused = agreed(CHOSEN, tmp_path)
+    assert (len(done), refused) == (len(CHOSEN), {})
+    products = {name: cf.to_javascript(CHOSEN[f"{name}, True, None"], wrt=()).count("if (")
+                for name in ("one side", "both sides", "read elsewhere too", "a choice by element")}
+    least = products["a choice by element"]
+    assert products == {"one side": least + 1, "both sides": least + 2, "read elsewhere too": least,
+                        "a choice by element": least}
 
 
 def test_the_conventions_at_ties_and_edges_are_kept(tmp_path):

@@ -61,7 +61,6 @@ function live(page: Page, data: Data, circuit: Circuit, view: Window, walk: Walk
     else settings.offer(circuit.settings.has(name) ? name : undefined, place);
   };
   circuit.listen(() => {
-    page.look();
     for (const part of views) part.update();
     walk?.update();
     detail.update();
@@ -141,6 +140,7 @@ function theme(page: Page, circuit: Circuit | null): void {
   const isDark = () => frame.dataset.theme === "dark" || (frame.dataset.theme === "auto" && system.matches);
   const show = () => {
     button.setAttribute("aria-pressed", String(isDark()));
+    page.look();
     circuit?.flush();
   };
   button.onclick = () => {

@@ -13,6 +13,7 @@ from circuitflow.engines.flat.code import Code
 from circuitflow.engines.flat.indices import Indices
 from circuitflow.engines.flat.language import BOOL, DType, Expr, Language, Unwritable
 from circuitflow.engines.flat.memory import Buffer
+from circuitflow.engines.program.functions import PRODUCTS
 from circuitflow.engines.program.program import Program
 from circuitflow.engines.program.trace import Line, RuleCall, Value, values_in
 from circuitflow.gates.special import Check
@@ -121,11 +122,26 @@ class Lowering:
                 self.language.type_name(value.dtype)
             if rule is None:
                 raise Unwritable(f"comes to {getattr(function, '__name__', 'a rule of its own')}, which has no form")
-            out = rule(self, line, *line.operands, **keywords)
+            with self._chosen(line):
+                out = rule(self, line, *line.operands, **keywords)
         except Unwritable as error:
             raise Unwritable(f"node '{node.id}': {node.kind} {error}") from None
         for value, x in zip(line.results, out if isinstance(out, list) else [out], strict=True):
             self._define(value, line, x)
+
+    @contextmanager
+    def _chosen(self, line: Line) -> Iterator[None]:
+        """Multiply matrices only if the result is read: where one number chooses between it and another array."""
+        value = line.results[0]
+        reader = self._readers.get(id(value))
+        condition, x, y = reader.operands if reader and reader.function is np.where else (None, None, None)
+        if (line.function in PRODUCTS and value.shape and self._uses[id(value)] == 1 and x is not y
+                and isinstance(condition, Value) and not condition.shape and id(condition) in self._arrays):
+            test = self.condition(self._arrays[id(condition)], self.code, ()).text
+            with self.code.block(f"if ({test}) {{" if x is value else f"if (!({test})) {{"):
+                yield
+        else:
+            yield
 
     def _define(self, value: Value, line: Line, x: Array) -> None:
         """Take down what a value is; it is computed at once where more than one line reads it, or it has a home."""

@@ -101,7 +101,10 @@ export function same(a: Value, b: Value): boolean {
 
 export function norm(numbers: Numbers): number {
   let sum = 0;
-  for (const x of numbers) sum += x * x;
+  for (let i = 0; i < numbers.length; i++) { // an iterator takes five times as long
+    const x = numbers[i] ?? NaN;
+    sum += x * x;
+  }
   return Math.sqrt(sum);
 }
 
@@ -204,9 +207,10 @@ function nested(value: Numbers, [length = 0, ...rest]: number[]): string {
 }
 
 /** The least and the largest number; NaN if one is. */
-export function range(numbers: Iterable<number>): [number, number] {
+export function range(numbers: ArrayLike<number>): [number, number] {
   let low = Infinity, high = -Infinity;
-  for (const x of numbers) {
+  for (let i = 0; i < numbers.length; i++) {
+    const x = numbers[i] ?? NaN;
     if (Number.isNaN(x)) return [NaN, NaN];
     if (x < low) low = x;
     if (x > high) high = x;

@@ -69,11 +69,12 @@ export class Page {
     this.byId("message").textContent = text;
   }
 
-  /** Read the colours of the theme, before elements change: after a change, the browser computes all styles for it. */
+  /** Read the colours of the theme, once it is another one: the browser computes all styles for that. */
   look(): void {
     const style = getComputedStyle(this.frame);
     for (const name of COLOURS) {
       const text = style.getPropertyValue(`--${name}`).trim();
+      if (!text) return; // it stands in no document yet
       this.#colours.set(name, [1, 3, 5].map((i) => parseInt(text.slice(i, i + 2), 16)) as [number, number, number]);
     }
   }
