@@ -509,6 +509,8 @@ def test_a_lost_scheduler_leaves_a_folder_to_go_on_with(table):
 # The command ----------------------------------------------------------------------------------------------------------
 
 COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background begins without one
 from support import deadly_files
 from circuitflow.cli import main
 main()
