@@ -8,10 +8,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcInvalidParams
+from pygls.exceptions import JsonRpcInternalError, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
@@ -104,6 +104,11 @@ class Server(LanguageServer):
                 hints.refresh_support):
             self.workspace_inlay_hint_refresh(None)
 
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Tell the editor of an error, but for one met while telling: to tell of that meets it again."""
+        if source is not JsonRpcInternalError:
+            super().report_server_error(error, source)
+
     def forget(self, uri: str) -> None:
         """Take back what is shown of a document that is closed."""
         self.texts.pop(uri, None)
@@ -179,6 +184,10 @@ def serve(table: Callable[[], GateTable], version: str) -> None:
     @feature(types.TEXT_DOCUMENT_DID_CLOSE)
     def did_close(server: Server, params: types.DidCloseTextDocumentParams) -> None:
         server.forget(params.text_document.uri)
+
+    @feature(types.SHUTDOWN)
+    def shutdown(server: Server, params: None) -> None:
+        server.texts.clear()  # of what is still found, nobody wants to know
 
     @feature(types.TEXT_DOCUMENT_COMPLETION, types.CompletionOptions(trigger_characters=TRIGGERS))
     def completion(server: Server, params: types.CompletionParams) -> types.CompletionList:

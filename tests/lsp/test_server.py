@@ -14,7 +14,8 @@ from pygls.lsp.client import LanguageClient
 
 import circuitflow as cf
 from circuitflow.lsp.findings import compute
-from circuitflow.lsp.worker import Worker
+from circuitflow.lsp.server import Server
+from circuitflow.lsp.worker import Worker, builtin_gates
 from support import slow_findings
 from support.suite import FILES, GUARD, ROOT
 
@@ -270,6 +271,25 @@ def test_a_table_of_ones_own(tmp_path, monkeypatch):
         await editor.wait(lambda: messages(editor, uri) is not None)
         assert not any("cube" in message for message in messages(editor, uri))
     talk(conversation, "--gates", "own_gates:TABLE")
+
+
+def test_what_cannot_be_told_is_not_told_of():
+    """An editor that is gone has no stream; whoever reports this to the editor meets it again, without an end."""
+    class Gone:
+        times = 0
+
+        def write(self, data):
+            self.times += 1
+            raise ValueError("write to closed file")
+
+    server = Server(builtin_gates, "1")
+    gone = Gone()
+    server.protocol.set_writer(gone)
+    server.forget("file:///c.json")
+    for worker in (server.reader, server.computer):
+        worker.close()
+    server.shutdown()
+    assert gone.times == 1
 
 
 # The process that reads documents -------------------------------------------------------------------------------------
